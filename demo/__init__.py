@@ -1,0 +1,1 @@
+"""The night, replayable: a Follow service, stand-ins for providers, a mailbox. Imports no room."""

@@ -1,0 +1,1 @@
+"""Hands: what operators and other programs do."""

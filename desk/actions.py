@@ -1,0 +1,136 @@
+"""What staff can do with an incident: form, right, verb; used by the admin's pages."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from desk.forms import (
+    DeclareForm,
+    PublishDraftForm,
+    ReopenForm,
+    RetractForm,
+    ScheduleForm,
+    Speech,
+    UpdateForm,
+)
+from incidents import services
+from incidents.lifecycle import FINAL, Impact, Status, is_maintenance
+from incidents.models import Incident, Page, Template
+
+Verb = Callable[[Page, Incident | None, Speech, str, datetime], Incident]
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """`name` is the last part of its address; `button` what stands on the button that does it."""
+
+    name: str
+    title: str
+    button: str
+    done: str
+    form: type[Speech]
+    verb: Verb
+    right: str = "change"
+    of_incident: bool = True
+    takes_template: bool = False
+
+
+def _declare(page: Page, incident: Incident | None, form: Speech, actor: str, now: datetime) -> Incident:
+    return services.declare(**_declared(page, form, actor, now))
+
+
+def _declared(page: Page, form: Speech, actor: str, now: datetime) -> dict[str, object]:
+    draft = form.draft(now)
+    chosen = Template.objects.filter(page=page, slug=form.data.get("template", "")).first()
+    return {
+        "page": page, "name": draft.name, "body": draft.body, "status": draft.status, "what_to_do": draft.what_to_do,
+        "components": draft.components, "impact": draft.impact, "next_update_by": draft.next_update_by,
+        "audience": draft.audience, "social": draft.social, "custom_tweet": draft.custom_tweet, "template": chosen,
+        "speaker": actor, "actor": actor, "now": now, "key": form.cleaned_data["key"],
+    }  # fmt: skip
+
+
+def keep_draft(page: Page, form: Speech, *, actor: str, now: datetime) -> Incident:
+    """Keep a declaration as a draft that waits for a person."""
+    return services.declare(**_declared(page, form, actor, now), published=False)  # type: ignore[arg-type]  # its own words
+
+
+def _schedule(page: Page, incident: Incident | None, form: Speech, actor: str, now: datetime) -> Incident:
+    said = form.cleaned_data
+    return services.schedule(
+        page=page, name=said["name"], body=said["body"], what_to_do=said["what_to_do"],
+        scheduled_for=said["scheduled_for"], scheduled_until=said["scheduled_until"],
+        components=list(said["affected"]), auto_in_progress=said["auto"], auto_completed=said["auto"],
+        audience=form.audience, speaker=actor, actor=actor, now=now, key=said["key"],
+    )  # fmt: skip
+
+
+def _update(page: Page, incident: Incident | None, form: Speech, actor: str, now: datetime) -> Incident:
+    assert incident is not None, "the address names an incident"
+    draft = form.draft(now)
+    services.publish_update(
+        incident, status=draft.status, body=draft.body, what_to_do=draft.what_to_do, components=draft.components,
+        next_update_by=draft.next_update_by, audience=draft.audience, custom_tweet=draft.custom_tweet,
+        speaker=actor, actor=actor, now=now, key=form.cleaned_data["key"],
+    )  # fmt: skip
+    return incident
+
+
+def _publish_draft(page: Page, incident: Incident | None, form: Speech, actor: str, now: datetime) -> Incident:
+    assert incident is not None, "the address names an incident"
+    services.publish_draft(
+        incident, body=form.cleaned_data["body"], what_to_do=form.cleaned_data["what_to_do"], by_person=True,
+        actor=actor, now=now,
+    )  # fmt: skip
+    return incident
+
+
+def _retract(page: Page, incident: Incident | None, form: Speech, actor: str, now: datetime) -> Incident:
+    assert incident is not None, "the address names an incident"
+    services.retract(incident, body=form.cleaned_data["body"], speaker=actor, actor=actor, now=now)
+    return incident
+
+
+def _reopen(page: Page, incident: Incident | None, form: Speech, actor: str, now: datetime) -> Incident:
+    assert incident is not None, "the address names an incident"
+    draft = form.draft(now)
+    services.reopen(
+        incident, body=draft.body, what_to_do=draft.what_to_do, components=draft.components,
+        next_update_by=draft.next_update_by, speaker=actor, actor=actor, now=now,
+    )  # fmt: skip
+    return incident
+
+
+DECLARE = Action(
+    "declare", "Declare an incident", "Publish", "The incident is published.", DeclareForm, _declare,
+    right="add", of_incident=False, takes_template=True,
+)  # fmt: skip
+SCHEDULE = Action(
+    "schedule", "Schedule a maintenance", "Announce", "The maintenance is announced.", ScheduleForm, _schedule,
+    right="add", of_incident=False,
+)  # fmt: skip
+UPDATE = Action(
+    "update", "Post an update", "Publish", "The update is published.", UpdateForm, _update, takes_template=True
+)
+PUBLISH = Action(
+    "publish", "Publish the draft", "Publish", "The draft is published.", PublishDraftForm, _publish_draft
+)
+RETRACT = Action("retract", "Retract a false alarm", "Retract", "The alarm is taken back.", RetractForm, _retract)
+REOPEN = Action("reopen", "Reopen", "Reopen", "The incident is open again.", ReopenForm, _reopen)
+ALL = (DECLARE, SCHEDULE, UPDATE, PUBLISH, RETRACT, REOPEN)
+
+
+def offered(incident: Incident) -> list[Action]:
+    """Return what can be done with this incident now, the usual first."""
+    status = Status(incident.status)
+    if incident.published_at is None:
+        return [] if incident.vetoed_at else [PUBLISH]
+    if status == Status.RESOLVED and not incident.retracted_at:
+        return [REOPEN, UPDATE, RETRACT]
+    if status in FINAL:
+        return [REOPEN, UPDATE] if status == Status.RESOLVED else [UPDATE]
+    return [UPDATE] if is_maintenance(status) and incident.retracted_at else [UPDATE, RETRACT]
+
+
+def impact_words(incident: Incident) -> str:
+    return str(Impact(incident.impact_override or incident.impact))

@@ -1,0 +1,318 @@
+"""What staff type: an incident, an update, a maintenance; and how it becomes a verb of the core."""
+
+import secrets
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django import forms
+from django.utils import timezone
+from unfold.widgets import (
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanSwitchWidget,
+)
+
+from desk.preview import Draft
+from incidents import reads
+from incidents.lifecycle import (
+    NEXT,
+    OPEN,
+    Audience,
+    ComponentStatus,
+    Impact,
+    Status,
+)
+from incidents.models import BODY_CHARS_MAX, NAME_CHARS_MAX, Component, Incident, Page, Template
+
+KEY_BYTES = 16
+KEY_CHARS_MAX = 64
+TWEET_CHARS_MAX = 1000
+STATUS_WORDS = {
+    ComponentStatus.OPERATIONAL: "working",
+    ComponentStatus.DEGRADED_PERFORMANCE: "slow",
+    ComponentStatus.PARTIAL_OUTAGE: "partly working",
+    ComponentStatus.MAJOR_OUTAGE: "not working",
+    ComponentStatus.UNDER_MAINTENANCE: "in maintenance",
+}
+PROMISES = [
+    ("", "no promise"), ("600", "in 10 min"), ("1200", "in 20 min"), ("1800", "in 30 min"), ("3600", "in 1 h"),
+    ("7200", "in 2 h"), ("14400", "in 4 h"), ("86400", "in a day"),
+]  # fmt: skip
+USUAL_PROMISE = "1200"  # communication.md §3.3: every 20 min while it is critical
+
+
+def make_key() -> str:
+    """Return a word that goes with a form: pressed twice, it is published once."""
+    return secrets.token_urlsafe(KEY_BYTES)
+
+
+def _text(rows: int) -> forms.Textarea:
+    widget: forms.Textarea = UnfoldAdminTextareaWidget(attrs={"rows": rows})
+    return widget
+
+
+class Speech(forms.Form):
+    """What every form that says something has."""
+
+    key = forms.CharField(widget=forms.HiddenInput, max_length=KEY_CHARS_MAX)
+    body = forms.CharField(
+        label="Text", widget=_text(5), max_length=BODY_CHARS_MAX,
+        help_text="What people notice, what works, what is not known. No cause, no time of repair.",
+    )  # fmt: skip
+    what_to_do = forms.CharField(
+        label="What to do now", widget=_text(3), required=False, max_length=BODY_CHARS_MAX,
+        help_text="Stands first in every message.",
+    )  # fmt: skip
+
+    def __init__(self, *args: Any, page: Page, incident: Incident | None = None, **kwargs: Any) -> None:  # Any: Django's
+        super().__init__(*args, **kwargs)
+        self.page = page
+        self.incident = incident
+        self.zone = ZoneInfo(page.time_zone)
+        self.fields["key"].initial = make_key()
+
+    def next_update_by(self, now: datetime) -> datetime | None:
+        seconds = self.cleaned_data.get("next_update_in") or ""
+        return now + timedelta(seconds=int(seconds)) if seconds else None
+
+    @property
+    def audience(self) -> Audience:
+        return Audience.EVERYONE if self.cleaned_data.get("tell", True) else Audience.NOBODY
+
+    def draft(self, now: datetime) -> Draft:
+        """Return what the form says, for the preview."""
+        raise NotImplementedError
+
+
+class Told(Speech):
+    """Speech with components, a promise and an audience."""
+
+    next_update_in = forms.ChoiceField(
+        label="Next update", choices=PROMISES, required=False, widget=UnfoldAdminSelectWidget
+    )
+    tell = forms.BooleanField(
+        label="Tell subscribers", required=False, initial=True, widget=UnfoldBooleanSwitchWidget,
+        help_text="Off: the page shows it, nobody is messaged.",
+    )  # fmt: skip
+
+    untouched = "not affected"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: Django's
+        super().__init__(*args, **kwargs)
+        self.components = {f"component_{row.pk}": row for row in Component.objects.filter(page=self.page)}
+        choices = [("", self.untouched), *((status.value, words) for status, words in STATUS_WORDS.items())]
+        for name, row in self.components.items():
+            self.fields[name] = forms.ChoiceField(
+                label=row.name, choices=choices, required=False, widget=UnfoldAdminSelectWidget
+            )
+
+    @property
+    def component_fields(self) -> list[forms.BoundField]:
+        return [self[name] for name in self.components]
+
+    def states(self) -> dict[Component, ComponentStatus]:
+        chosen = {row: self.cleaned_data.get(name) for name, row in self.components.items()}
+        return {row: ComponentStatus(status) for row, status in chosen.items() if status}
+
+
+class DeclareForm(Told):
+    name = forms.CharField(
+        label="What readers notice", max_length=NAME_CHARS_MAX, widget=UnfoldAdminTextInputWidget,
+        help_text="“Followers may not receive alerts”: becomes the headline.",
+    )  # fmt: skip
+    status = forms.ChoiceField(
+        choices=[(status.value, status.value.capitalize()) for status in (*OPEN, Status.RESOLVED)],
+        widget=UnfoldAdminSelectWidget,
+    )
+    impact = forms.ChoiceField(
+        label="Impact", required=False, widget=UnfoldAdminSelectWidget,
+        choices=[("", "from the components"), *((i.value, i.value) for i in Impact if i is not Impact.MAINTENANCE)],
+    )  # fmt: skip
+    social = forms.BooleanField(
+        label="Post on X and Facebook", required=False, initial=True, widget=UnfoldBooleanSwitchWidget
+    )
+    custom_tweet = forms.CharField(
+        label="Own words for X", required=False, max_length=TWEET_CHARS_MAX, widget=_text(2),
+        help_text="Empty: made from the text.",
+    )  # fmt: skip
+    field_order = ("name", "status", "body", "what_to_do", "next_update_in")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: Django's
+        super().__init__(*args, **kwargs)
+        self.fields["next_update_in"].initial = USUAL_PROMISE
+
+    def draft(self, now: datetime) -> Draft:
+        said = self.cleaned_data
+        return Draft(
+            name=said["name"], status=Status(said["status"]), body=said["body"], what_to_do=said["what_to_do"],
+            components=self.states(), next_update_by=self.next_update_by(now), audience=self.audience,
+            impact=Impact(said["impact"]) if said["impact"] else None, social=said["social"],
+            custom_tweet=said["custom_tweet"],
+        )  # fmt: skip
+
+
+class UpdateForm(Told):
+    status = forms.ChoiceField(widget=UnfoldAdminSelectWidget)
+    custom_tweet = forms.CharField(
+        label="Own words for X", required=False, max_length=TWEET_CHARS_MAX, widget=_text(2)
+    )
+    seen = forms.IntegerField(widget=forms.HiddenInput)
+    field_order = ("status", "body", "what_to_do", "next_update_in")
+    untouched = "as it is"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: Django's
+        super().__init__(*args, **kwargs)
+        assert self.incident is not None, "an update belongs to an incident"
+        now = Status(self.incident.status)
+        self.fields["status"].choices = [(s.value, s.value.replace("_", " ").capitalize()) for s in NEXT[now]]  # type: ignore[attr-defined]  # a ChoiceField
+        self.fields["status"].initial = now.value
+        self.fields["seen"].initial = reads.newest_number(self.incident)
+        self.fields["next_update_in"].initial = USUAL_PROMISE
+
+    def clean(self) -> dict[str, Any]:  # Any: Django's cleaned data
+        """Refuse to speak over a colleague whose words one has not seen."""
+        said = super().clean() or {}
+        assert self.incident is not None, "an update belongs to an incident"
+        newest = self.incident.updates.filter(number__isnull=False).order_by("-number").first()
+        is_twin = self.incident.updates.filter(key=said.get("key") or "-").exists()
+        if newest and not is_twin and newest.number != said.get("seen"):
+            self.data = self.data.copy()
+            self.data["seen"] = str(newest.number)
+            raise forms.ValidationError(
+                f"Meanwhile {newest.speaker or 'somebody'} said ({newest.status}): “{newest.body}” "
+                "Change your text if it needs to, then press again."
+            )
+        return said
+
+    def draft(self, now: datetime) -> Draft:
+        said = self.cleaned_data
+        assert self.incident is not None, "an update belongs to an incident"
+        return Draft(
+            name=self.incident.name, status=Status(said["status"]), body=said["body"], what_to_do=said["what_to_do"],
+            components=self.states(), next_update_by=self.next_update_by(now), audience=self.audience,
+            custom_tweet=said["custom_tweet"], social=self.incident.social,
+        )  # fmt: skip
+
+
+class ReopenForm(Told):
+    untouched = "not affected"
+    field_order = ("body", "what_to_do", "next_update_in")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: Django's
+        super().__init__(*args, **kwargs)
+        self.fields.pop("tell")
+        self.fields["next_update_in"].initial = USUAL_PROMISE
+
+    def draft(self, now: datetime) -> Draft:
+        said = self.cleaned_data
+        assert self.incident is not None, "only an incident can be reopened"
+        return Draft(
+            name=self.incident.name, status=Status.INVESTIGATING, body=said["body"], what_to_do=said["what_to_do"],
+            components=self.states(), next_update_by=self.next_update_by(now), audience=Audience.EVERYONE,
+            social=self.incident.social,
+        )  # fmt: skip
+
+
+class RetractForm(Speech):
+    body = forms.CharField(
+        label="Text", widget=_text(4), max_length=BODY_CHARS_MAX,
+        help_text="Goes to exactly those who were alarmed.",
+        initial="This was a false alarm. Everything was working. We are sorry for the worry.",
+    )  # fmt: skip
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: Django's
+        super().__init__(*args, **kwargs)
+        self.fields.pop("what_to_do")
+
+    def draft(self, now: datetime) -> Draft:
+        assert self.incident is not None, "only an incident can be retracted"
+        return Draft(
+            name=self.incident.name, status=Status.RESOLVED, body=self.cleaned_data["body"], what_to_do="",
+            components={}, next_update_by=None, audience=Audience.TOLD_BEFORE, retraction=True,
+            social=self.incident.social,
+        )  # fmt: skip
+
+
+class PublishDraftForm(Speech):
+    """A draft's text, changed on the way if need be."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: Django's
+        super().__init__(*args, **kwargs)
+        assert self.incident is not None, "a draft belongs to an incident"
+        text = self.incident.updates.filter(published_at__isnull=True).order_by("id").first()
+        self.text = text
+        if text:
+            self.fields["body"].initial = text.body
+            self.fields["what_to_do"].initial = text.what_to_do
+
+    def draft(self, now: datetime) -> Draft:
+        assert self.incident is not None, "a draft belongs to an incident"
+        rows = self.incident.affected.select_related("component")
+        override = self.incident.impact_override
+        return Draft(
+            name=self.incident.name, status=Status(self.incident.status), body=self.cleaned_data["body"],
+            what_to_do=self.cleaned_data["what_to_do"], audience=Audience.EVERYONE, social=self.incident.social,
+            components={row.component: ComponentStatus(row.status) for row in rows},
+            next_update_by=self.text.next_update_by if self.text else None,
+            impact=Impact(override) if override else None,
+        )  # fmt: skip
+
+
+class ScheduleForm(Speech):
+    name = forms.CharField(label="What is planned", max_length=NAME_CHARS_MAX, widget=UnfoldAdminTextInputWidget)
+    scheduled_for = forms.DateTimeField(
+        label="Begins", widget=UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"})
+    )
+    scheduled_until = forms.DateTimeField(
+        label="Ends", widget=UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"})
+    )
+    affected = forms.ModelMultipleChoiceField(
+        label="Components", queryset=Component.objects.none(), required=False, widget=forms.CheckboxSelectMultiple
+    )
+    auto = forms.BooleanField(
+        label="Opens and closes by itself", required=False, initial=True, widget=UnfoldBooleanSwitchWidget
+    )
+    tell = forms.BooleanField(
+        label="Tell subscribers", required=False, initial=True, widget=UnfoldBooleanSwitchWidget
+    )
+    field_order = ("name", "scheduled_for", "scheduled_until", "body", "what_to_do", "affected")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: Django's
+        super().__init__(*args, **kwargs)
+        self.fields["affected"].queryset = Component.objects.filter(page=self.page)  # type: ignore[attr-defined]  # a model choice
+        for name in ("scheduled_for", "scheduled_until"):
+            self.fields[name].help_text = f"In the page's time zone, {self.page.time_zone}."
+
+    def clean(self) -> dict[str, Any]:  # Any: Django's cleaned data
+        """Read the window in the page's zone, and say at the field what is wrong with it."""
+        said = super().clean() or {}
+        for name in ("scheduled_for", "scheduled_until"):
+            if said.get(name):
+                said[name] = said[name].replace(tzinfo=self.zone)
+        start, end = said.get("scheduled_for"), said.get("scheduled_until")
+        if start and end and end <= start:
+            self.add_error("scheduled_until", "The window ends before it begins.")
+        if end and end <= timezone.now():
+            self.add_error("scheduled_until", "The window lies in the past.")
+        return said
+
+    def draft(self, now: datetime) -> Draft:
+        said = self.cleaned_data
+        return Draft(
+            name=said["name"], status=Status.SCHEDULED, body=said["body"], what_to_do=said["what_to_do"],
+            components=dict.fromkeys(said["affected"], ComponentStatus.OPERATIONAL), next_update_by=None,
+            audience=self.audience, scheduled_for=said["scheduled_for"], scheduled_until=said["scheduled_until"],
+        )  # fmt: skip
+
+
+def from_template(template: Template) -> Mapping[str, str]:
+    """Return what a template puts into the form."""
+    promise = str(template.next_update_in_s or "")
+    known = {value for value, _ in PROMISES}
+    return {
+        "name": template.name, "body": template.body, "what_to_do": template.what_to_do,
+        "impact": template.impact, "next_update_in": promise if promise in known else USUAL_PROMISE,
+    }  # fmt: skip

@@ -1,0 +1,104 @@
+"""Is the line from probe to person alive: ages of its parts, in seconds."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import DatabaseError
+from django.db.models import Count, Max, QuerySet
+
+from incidents.lifecycle import ACTIVE
+from incidents.models import Incident, Pulse
+from notifications.models import Delivery
+from probes.models import Check, Location
+from probes.verdict import BLIND_AFTER_S, blind_after_s
+
+# The clock passes every second; ten missed passes are no hiccup.
+SWEEP_STALE_S = 10.0
+# index, banner and status are rewritten every 10 s (contract.md, "URLs"); three times in a row missed is silence.
+PUBLISHER_STALE_S = 30.0
+SWEEP, PUBLISHER, PROBES = "clock", "publisher", "probes"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of the line. `age_s` None = it has never been seen; `counts` False = it is not asked of here."""
+
+    name: str
+    age_s: float | None
+    stale_after_s: float
+    counts: bool = True
+    why: str = ""  # said by the part itself, such as a failed write
+
+    @property
+    def is_fresh(self) -> bool:
+        return not self.counts or (self.age_s is not None and self.age_s <= self.stale_after_s and not self.why)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    parts: tuple[Part, ...]
+    problem: str = ""
+
+    @property
+    def is_whole(self) -> bool:
+        return not self.problem and all(part.is_fresh for part in self.parts)
+
+    def as_json(self) -> dict[str, object]:
+        """Return what /health answers."""
+        return {
+            "status": "ok" if self.is_whole else "failing",
+            "problem": self.problem or None,
+            **{part.name: _part_json(part) for part in self.parts},
+        }
+
+
+def _part_json(part: Part) -> dict[str, object]:
+    return {
+        "fresh": part.is_fresh,
+        "age_s": None if part.age_s is None else round(part.age_s, 1),
+        "stale_after_s": part.stale_after_s,
+        "ignored": not part.counts,
+        "why": part.why or None,
+    }
+
+
+def take(now: datetime) -> Health:
+    """Return how the line is. A database that does not answer is a finding, not an exception."""
+    try:
+        pulses = {pulse.name: pulse for pulse in Pulse.objects.filter(name__in=[SWEEP, PUBLISHER])}
+        return Health((_probes(now), _pulse("sweep", pulses.get(SWEEP), SWEEP_STALE_S, now), _publisher(pulses, now)))
+    except DatabaseError:
+        return Health((), problem="the database does not answer")
+
+
+def _publisher(pulses: dict[str, Pulse], now: datetime) -> Part:
+    return _pulse("publisher", pulses.get(PUBLISHER), PUBLISHER_STALE_S, now)
+
+
+def _pulse(name: str, pulse: Pulse | None, stale_after_s: float, now: datetime) -> Part:
+    if pulse is None:
+        return Part(name, None, stale_after_s)
+    why = str(pulse.note.get("error", "")) if isinstance(pulse.note, dict) else ""
+    return Part(name, max(0.0, (now - pulse.at).total_seconds()), stale_after_s, why=why)
+
+
+def _probes(now: datetime) -> Part:
+    """Probes are fresh while results of the most patient check still arrive; without checks nobody asks."""
+    slowest = Check.objects.filter(enabled=True).aggregate(slowest=Max("interval_s"))["slowest"]
+    if slowest is None:
+        return Part("probes", None, BLIND_AFTER_S, counts=False)
+    seen = Location.objects.filter(revoked_at__isnull=True).aggregate(seen=Max("last_seen_at"))["seen"]
+    age = None if seen is None else max(0.0, (now - seen).total_seconds())
+    return Part("probes", age, blind_after_s(slowest))
+
+
+def open_incidents() -> QuerySet[Incident]:
+    """Return what is published and not over, maintenances included."""
+    return Incident.objects.filter(published_at__isnull=False, status__in=ACTIVE)
+
+
+def delivery_counts(rows: QuerySet[Delivery]) -> Iterable[dict[str, Any]]:  # Any: a text, a text, a number
+    """Count deliveries by channel and state."""
+    return rows.order_by().values("channel", "state").annotate(number=Count("id"))

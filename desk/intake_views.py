@@ -1,0 +1,95 @@
+"""/intake/alertmanager and /intake/generic: where other systems hand in alerts."""
+
+import json
+from collections.abc import Callable
+from typing import Any, Literal
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
+from pydantic import BaseModel, Field, ValidationError
+
+from desk import intake, keys
+from desk.intake import Alert
+
+ALERTS_MAX = 500  # of one request; Alertmanager groups, and its default groups are far smaller
+LABELS_MAX = 100
+SUMMARY_CHARS_MAX = 2000
+
+
+class ManagedAlert(BaseModel):
+    """One alert of Alertmanager's webhook, version 4; its other keys are ignored."""
+
+    status: Literal["firing", "resolved"]
+    labels: dict[str, str] = Field(default={}, max_length=LABELS_MAX)
+    annotations: dict[str, str] = Field(default={}, max_length=LABELS_MAX)
+    fingerprint: str = ""
+
+
+class ManagedAlerts(BaseModel):
+    alerts: list[ManagedAlert] = Field(max_length=ALERTS_MAX)
+
+
+class GenericAlert(BaseModel):
+    """What anything can send with one line of shell."""
+
+    status: Literal["firing", "resolved"] = "firing"
+    labels: dict[str, str] = Field(default={}, max_length=LABELS_MAX)
+    summary: str = Field(default="", max_length=SUMMARY_CHARS_MAX)
+    fingerprint: str = ""
+
+
+@csrf_exempt
+@require_POST
+def alertmanager(request: HttpRequest) -> HttpResponse:
+    return _answer(request, lambda body: [_managed(alert) for alert in ManagedAlerts.model_validate(body).alerts])
+
+
+@csrf_exempt
+@require_POST
+def generic(request: HttpRequest) -> HttpResponse:
+    return _answer(request, lambda body: [_generic(GenericAlert.model_validate(body))])
+
+
+def _managed(alert: ManagedAlert) -> Alert:
+    notes = alert.annotations
+    summary = notes.get("summary") or notes.get("description") or alert.labels.get("alertname", "")
+    return Alert(
+        source="alertmanager", fingerprint=intake.fingerprint(alert.labels, alert.fingerprint), labels=alert.labels,
+        summary=summary[:SUMMARY_CHARS_MAX], is_over=alert.status == "resolved",
+    )  # fmt: skip
+
+
+def _generic(alert: GenericAlert) -> Alert:
+    return Alert(
+        source="generic", fingerprint=intake.fingerprint(alert.labels or {"summary": alert.summary}, alert.fingerprint),
+        labels=alert.labels, summary=alert.summary, is_over=alert.status == "resolved",
+    )  # fmt: skip
+
+
+def _answer(request: HttpRequest, read: Callable[[Any], list[Alert]]) -> HttpResponse:  # Any: JSON
+    refused = _refuse_key(request)
+    if refused:
+        return refused
+    try:
+        alerts = read(json.loads(request.body))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the body"
+        return _error(422, f"{where}: {first['msg']}")
+    except ValueError as error:
+        return _error(400, f"the body is not JSON: {error}")
+    return JsonResponse({"received": len(alerts), "new": intake.take_in(alerts, now=timezone.now())})
+
+
+def _refuse_key(request: HttpRequest) -> HttpResponse | None:
+    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+    key = keys.find(secret.strip(), now=timezone.now()) if scheme.lower() == "bearer" else None
+    if key is None:
+        return _error(401, "no valid key; expected the header Authorization: Bearer KEY")
+    return None if keys.may(key, keys.Scope.INTAKE) else _error(403, f'the key "{key.name}" may not hand in alerts')
+
+
+def _error(status: int, sentence: str) -> JsonResponse:
+    return JsonResponse({"error": sentence, "message": sentence}, status=status)

@@ -1,0 +1,1 @@
+"""The core: what we say about an incident, to whom; knows no other room."""

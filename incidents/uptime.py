@@ -1,0 +1,102 @@
+"""Intervals of component status, counted into percentages and daily bars."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from incidents.lifecycle import ComponentStatus
+
+# Statuspage counts a partial outage as 30 % of a major one: its help page "Calculating uptime".
+PARTIAL_WEIGHT = 0.3
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From `start` to `end` (exclusive) the component was `status` (Statuspage's five words or "unknown")."""
+
+    start: datetime
+    end: datetime
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """Seconds of one day in each status; `worst` is the word for the bar's height."""
+
+    day: date
+    seconds: dict[str, float]
+
+    @property
+    def worst(self) -> str:
+        present = [status for status in _BAR_ORDER if self.seconds.get(status, 0) > 0]
+        return present[-1] if present else UNKNOWN
+
+
+_BAR_ORDER = (
+    ComponentStatus.OPERATIONAL,
+    UNKNOWN,
+    ComponentStatus.UNDER_MAINTENANCE,
+    ComponentStatus.DEGRADED_PERFORMANCE,
+    ComponentStatus.PARTIAL_OUTAGE,
+    ComponentStatus.MAJOR_OUTAGE,
+)
+
+
+def spans(changes: Sequence[tuple[datetime, str]], *, until: datetime) -> list[Span]:
+    """Turn changes in order of time into adjoining spans that end at `until`."""
+    ends = [at for at, _ in changes[1:]] + [until] * bool(changes)
+    return [Span(at, end, status) for (at, status), end in zip(changes, ends, strict=True) if at < end]
+
+
+def uptime_percent(history: Sequence[Span], *, since: datetime, until: datetime) -> float | None:
+    """Return 0..100 for the known time between `since` and `until`; None when nothing is known of it.
+
+    A major outage counts whole, a partial one 30 %; unknown time counts neither way.
+    """
+    known = lost = 0.0
+    for span in history:
+        seconds = (min(span.end, until) - max(span.start, since)).total_seconds()
+        if seconds <= 0 or span.status == UNKNOWN:
+            continue
+        known += seconds
+        lost += seconds * _weight(span.status)
+    return None if known == 0 else 100.0 * (known - lost) / known
+
+
+def outage_seconds(history: Sequence[Span], status: str, *, since: datetime, until: datetime) -> float:
+    """Return how many seconds between `since` and `until` were spent in `status`."""
+    return sum(
+        max(0.0, (min(span.end, until) - max(span.start, since)).total_seconds())
+        for span in history
+        if span.status == status
+    )
+
+
+def daily(history: Sequence[Span], *, days: int, until: datetime, zone: ZoneInfo) -> list[Day]:
+    """Return the last `days` days in the page's zone, oldest first."""
+    last = until.astimezone(zone).date()
+    return [_day(history, last - timedelta(days=back), until, zone) for back in range(days - 1, -1, -1)]
+
+
+def _day(history: Sequence[Span], day: date, until: datetime, zone: ZoneInfo) -> Day:
+    start = datetime.combine(day, time(), zone).astimezone(UTC)
+    end = min(datetime.combine(day + timedelta(days=1), time(), zone).astimezone(UTC), until)
+    seconds: dict[str, float] = {}
+    for status, length in _parts(history, start, end):
+        seconds[status] = seconds.get(status, 0.0) + length
+    return Day(day, seconds)
+
+
+def _parts(history: Sequence[Span], start: datetime, end: datetime) -> Iterator[tuple[str, float]]:
+    for span in history:
+        length = (min(span.end, end) - max(span.start, start)).total_seconds()
+        if length > 0:
+            yield span.status, length
+
+
+def _weight(status: str) -> float:
+    if status == ComponentStatus.MAJOR_OUTAGE:
+        return 1.0
+    return PARTIAL_WEIGHT if status == ComponentStatus.PARTIAL_OUTAGE else 0.0

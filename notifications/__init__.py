@@ -1,0 +1,1 @@
+"""Voice: the line from a published entry to a settled delivery."""

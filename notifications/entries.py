@@ -1,0 +1,76 @@
+"""What a broadcast says: its entry as a Notice in one language."""
+
+from functools import lru_cache
+
+from django.conf import settings
+
+from incidents import reads
+from incidents.lifecycle import CallReason
+from incidents.models import Incident
+from notifications import messages
+from notifications.messages import Notice
+from notifications.models import Broadcast
+from subscribers import addresses
+from subscribers import services as people
+from subscribers.models import Letter, LetterKind
+
+NOTICES_KEPT = 64  # broadcasts × languages under way in one worker
+
+
+def notice(broadcast: Broadcast, language: str) -> Notice:
+    """Return what `broadcast` says in `language`."""
+    page = reads.page_fact(reads.the_page())
+    if broadcast.update_entry is not None:
+        incident = reads.incident_fact(
+            reads.with_all(Incident.objects.filter(pk=broadcast.incident_id)).get()
+        )
+        update = reads.update_fact(broadcast.update_entry, incident.uid)
+        url = (
+            f"{page.url}/{'maintenance' if incident.is_maintenance else 'incidents'}/{incident.uid}"
+        )
+        return messages.update_notice(page, incident, update, language=language, url=url)
+    if broadcast.call is not None:
+        call = broadcast.call
+        return messages.call_notice(
+            page,
+            reason=CallReason(call.reason),
+            about=call.incident.name if call.incident else page.name,
+            detail=call.text,
+            called_at=call.created_at,
+            due_at=call.incident.publish_at if call.incident else None,
+            language=language,
+            url=f"{settings.SITE_URL}/desk/",
+        )
+    assert broadcast.letter is not None, (
+        "a broadcast has one entry (constraint broadcast_of_one_entry)"
+    )
+    return _letter(broadcast.letter, language)
+
+
+def _letter(letter: Letter, language: str) -> Notice:
+    page = reads.page_fact(reads.the_page())
+    by_phone = letter.subscription.channel in ("sms", "voice")
+    return messages.letter_notice(
+        page,
+        kind=messages.LetterKind(letter.kind),
+        written_at=letter.created_at,
+        language=language,
+        link=people.letter_url(letter),
+        code=addresses.code(letter.uid, settings.SECRET_KEY)
+        if by_phone and letter.kind == LetterKind.CONFIRM
+        else "",
+    )
+
+
+@lru_cache(maxsize=NOTICES_KEPT)
+def _kept(broadcast_id: int, language: str, edited: str) -> Notice:
+    found = Broadcast.objects.select_related(
+        "update_entry", "call__incident", "letter__subscription"
+    )
+    return notice(found.get(pk=broadcast_id), language)
+
+
+def kept_notice(broadcast: Broadcast, language: str) -> Notice:
+    """Return the notice, rendered once per broadcast, language and edit of the text."""
+    entry = broadcast.update_entry
+    return _kept(broadcast.pk, language, str(entry.edited_at) if entry else "")

@@ -1,0 +1,161 @@
+"""The nouns of the voice: an entry on its way to all, its way to each, and what was tried."""
+
+from enum import StrEnum
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from incidents.models import Call, Incident, Update
+from subscribers.models import Letter, Subscription
+
+
+class DeliveryState(StrEnum):
+    """pending -> prepared -> calling -> an outcome. Final states only move to a later word of the provider."""
+
+    PENDING = "pending"
+    PREPARED = "prepared"  # claimed under a lease, the provider not called yet
+    CALLING = "calling"  # the provider may have it from here on
+    ACCEPTED = "accepted"
+    DELIVERED = "delivered"
+    BOUNCED = "bounced"
+    ACKNOWLEDGED = "acknowledged"
+    REFUSED = "refused"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    SUPERSEDED = "superseded"
+    SUPPRESSED = "suppressed"
+    EXPIRED = "expired"
+    HALTED = "halted"
+
+
+WAITING = (DeliveryState.PENDING, DeliveryState.PREPARED, DeliveryState.CALLING)
+HANDED_OVER = (
+    DeliveryState.ACCEPTED,
+    DeliveryState.DELIVERED,
+    DeliveryState.BOUNCED,
+    DeliveryState.ACKNOWLEDGED,
+)
+
+
+class Broadcast(models.Model):
+    """One entry (an update, a call or a letter) on its way to everyone it is for.
+
+    `plan` says for which channels, `cursor` how far fan-out has come in each (row id of the last subscription).
+    """
+
+    update_entry = models.OneToOneField(
+        Update, models.CASCADE, null=True, blank=True, related_name="broadcast"
+    )
+    call = models.OneToOneField(
+        Call, models.CASCADE, null=True, blank=True, related_name="broadcast"
+    )
+    letter = models.OneToOneField(
+        Letter, models.CASCADE, null=True, blank=True, related_name="broadcast"
+    )
+    incident = models.ForeignKey(
+        Incident, models.CASCADE, null=True, blank=True, related_name="broadcasts"
+    )
+    number = models.PositiveIntegerField(
+        default=0, help_text="The update's number in its incident."
+    )
+    plan = models.JSONField(default=list)
+    cursor = models.JSONField(default=dict)
+    created_at = models.DateTimeField(default=timezone.now)
+    fanned_out_at = models.DateTimeField(null=True, blank=True)
+    halted_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(
+                fields=["id"], condition=Q(fanned_out_at__isnull=True), name="broadcast_to_fan_out"
+            ),
+            models.Index(fields=["incident", "number"], name="broadcast_of_incident"),
+        ]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=(
+                    Q(update_entry__isnull=False, call__isnull=True, letter__isnull=True)
+                    | Q(update_entry__isnull=True, call__isnull=False, letter__isnull=True)
+                    | Q(update_entry__isnull=True, call__isnull=True, letter__isnull=False)
+                ),
+                name="broadcast_of_one_entry",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"Broadcast {self.pk}"
+
+
+class Delivery(models.Model):
+    """One broadcast to one subscription. Lean: no text, no address."""
+
+    broadcast = models.ForeignKey(
+        Broadcast, models.CASCADE, related_name="deliveries", db_index=False
+    )
+    subscription = models.ForeignKey(Subscription, models.CASCADE, related_name="deliveries")
+    channel = models.CharField(max_length=16)
+    urgent = models.BooleanField(default=False)
+    state = models.CharField(max_length=12, default=DeliveryState.PENDING)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    maybe_sent = models.BooleanField(default=False)
+    due_at = models.DateTimeField()
+    lease = models.CharField(max_length=32, blank=True, default="")
+    lease_until = models.DateTimeField(null=True, blank=True)
+    provider = models.CharField(max_length=32, blank=True, default="")
+    provider_id = models.CharField(max_length=255, blank=True, default="")
+    why = models.CharField(max_length=255, blank=True, default="")
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    answered_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        indexes: ClassVar = [
+            # What claim() walks: this channel's waiting rows, urgent ones first, longest due first.
+            models.Index(
+                fields=["channel", "-urgent", "due_at", "id"],
+                condition=Q(state="pending"),
+                name="delivery_to_claim",
+            ),
+            models.Index(
+                fields=["lease_until"],
+                condition=Q(state__in=["prepared", "calling"]),
+                name="delivery_under_lease",
+            ),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["broadcast", "subscription"], name="queued_once"),
+            models.CheckConstraint(
+                condition=Q(state__in=list(DeliveryState)), name="delivery_state_is_a_word"
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="accepted") | Q(accepted_at__isnull=False),
+                name="accepted_says_when",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.channel} {self.state}"
+
+
+class Attempt(models.Model):
+    """What a provider answered when it was not a plain "accepted"."""
+
+    delivery = models.ForeignKey(Delivery, models.CASCADE, related_name="tried")
+    at = models.DateTimeField()
+    result = models.CharField(max_length=12)
+    why = models.CharField(max_length=255, blank=True, default="")
+
+    def __str__(self) -> str:
+        return f"{self.result}: {self.why}"
+
+
+class Pace(models.Model):
+    """When a channel's account may send next; all workers share the row."""
+
+    channel = models.CharField(max_length=16, primary_key=True)
+    free_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.channel

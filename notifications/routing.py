@@ -1,0 +1,100 @@
+"""Which channels an entry goes by, how urgently, and to whom among their subscribers."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from incidents.facts import IncidentFact, UpdateFact
+from incidents.lifecycle import FINAL, Audience
+
+SOCIAL = frozenset({"x", "facebook"})
+BRIEF = frozenset({"sms"})  # hears the first word, a new impact and the end: communication.md §3.1
+CALLS = frozenset({"voice"})
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One channel's part of a broadcast.
+
+    `role` is whose addresses; `wake_me` limits to those who asked to be woken; `told` to those who were told before in this
+    incident; `answered` to those who answered its call. `heirs` limits to those whose earlier message of the incident was
+    overtaken before it was handed over. `components` holds uids; empty means every subscriber.
+    """
+
+    channel: str
+    role: str = "subscriber"
+    urgent: bool = False
+    wake_me: bool = False
+    told: bool = False
+    answered: bool = False
+    heirs: bool = False
+    components: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self) | {"components": list(self.components)}
+
+
+def leg(row: Mapping[str, Any]) -> Leg:
+    """Return the Leg that as_json() wrote."""
+    return Leg(**{**row, "components": tuple(row["components"])})
+
+
+def plan(incident: IncidentFact, update: UpdateFact, channels: Iterable[str]) -> list[Leg]:
+    """Return the legs of an update, social accounts first, then by urgency."""
+    if update.audience is Audience.NOBODY:
+        return []
+    legs = [leg for channel in sorted(channels) if (leg := _leg(incident, update, channel))]
+    return sorted(legs, key=lambda leg: (leg.role != "social", not leg.urgent, leg.channel))
+
+
+def _leg(incident: IncidentFact, update: UpdateFact, channel: str) -> Leg | None:
+    told = update.audience is Audience.TOLD_BEFORE
+    components = tuple(component.uid for component in incident.components)
+    is_final = update.status in FINAL
+    is_news = update.first_word or update.new_impact
+    if channel in SOCIAL:
+        return Leg(channel, role="social", urgent=True, told=told) if incident.social else None
+    if channel in CALLS:
+        return _call(incident, components, is_news=is_news, is_final=is_final)
+    if channel in BRIEF and not (is_news or is_final):
+        return None
+    return Leg(
+        channel, urgent=is_news or is_final, told=told, components=() if told else components
+    )
+
+
+def _call(
+    incident: IncidentFact, components: tuple[str, ...], *, is_news: bool, is_final: bool
+) -> Leg | None:
+    """A call wakes only who asked for it, for a critical component; the all-clear only who answered."""
+    if is_final:
+        return Leg("voice", urgent=False, wake_me=True, answered=True)
+    if is_news and incident.is_critical and not incident.is_maintenance:
+        return Leg("voice", urgent=True, wake_me=True, components=components)
+    return None
+
+
+def inherit(legs: list[Leg], overtaken: Mapping[str, bool]) -> list[Leg]:
+    """Add what an overtaken update leaves behind: `overtaken` maps a channel with waiting messages to their urgency.
+
+    An update that a channel would not hear by itself is heard there by those whose earlier message was overtaken, so that
+    superseding loses nobody; urgency is handed on. Social accounts are never overtaken.
+    """
+    inherited = {channel: urgent for channel, urgent in overtaken.items() if channel not in SOCIAL}
+    kept = [
+        Leg(
+            **{
+                **asdict(leg),
+                "components": leg.components,
+                "urgent": leg.urgent or inherited.get(leg.channel, False),
+            }
+        )
+        for leg in legs
+    ]
+    present = {leg.channel for leg in legs}
+    heirs = [
+        Leg(channel, urgent=urgent, heirs=True)
+        for channel, urgent in inherited.items()
+        if channel not in present
+    ]
+    return kept + heirs

@@ -1,0 +1,1 @@
+"""Eyes: checks, their results from all locations, and the verdict."""

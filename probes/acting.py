@@ -1,0 +1,578 @@
+"""What is done about a verdict: draft, publish, append, recover; under one lock a page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.db import transaction
+
+from incidents import services as core
+from incidents.lifecycle import FINAL, OPEN, CallReason, ComponentStatus, Status, worst
+from incidents.models import Component, Incident, Page, Template, Update
+from probes import verdict
+from probes.models import CurrentVerdict, Policy
+from probes.verdict import Night, Publish, Rule, Word, gravity
+
+ACTOR: Final = "probes"
+# contract.md, "Machine and people".
+PERSON_WAIT: Final = timedelta(seconds=300)
+BAD: Final = frozenset({Word.DEGRADED, Word.PARTIAL, Word.STALE, Word.OUTAGE})
+PUBLIC: Final[Mapping[str, ComponentStatus]] = {
+    Word.DEGRADED: ComponentStatus.DEGRADED_PERFORMANCE,
+    Word.PARTIAL: ComponentStatus.PARTIAL_OUTAGE,
+    Word.STALE: ComponentStatus.MAJOR_OUTAGE,
+    Word.OUTAGE: ComponentStatus.MAJOR_OUTAGE,
+}
+# What readers notice of each verdict.
+NOTICED: Final[Mapping[str, str]] = {
+    Word.DEGRADED: "is slow",
+    Word.PARTIAL: "fails for some",
+    Word.STALE: "shows old data",
+    Word.OUTAGE: "is not working",
+}
+
+
+def lock(page: Page) -> list[CurrentVerdict]:
+    """Lock all verdicts of a page, in one order; whoever holds them acts alone."""
+    ids = CurrentVerdict.objects.select_for_update().filter(of_check__page=page).order_by("id")
+    pks = [row.pk for row in ids]
+    found = CurrentVerdict.objects.filter(pk__in=pks).order_by("id")
+    rows = list(found.select_related("component", "incident__page", "of_check"))
+    # One object for each incident: what one verdict does to it, the next one sees.
+    incidents = {row.incident_id: row.incident for row in rows}
+    for row in rows:
+        row.incident = incidents[row.incident_id]
+    return rows
+
+
+def act_alone(page: Page, *, now: datetime) -> None:
+    """Do what has fallen due: clean long enough, vetoed, withdrawn."""
+    with transaction.atomic():
+        act(page, lock(page), now=now)
+
+
+def act(page: Page, rows: Sequence[CurrentVerdict], *, now: datetime) -> None:
+    """Bring the public in line with the verdicts. The caller holds the lock on all rows."""
+    _show_unknown(page, rows, now)
+    for row in rows:
+        _let_go(row)
+    for row in sorted(rows, key=lambda each: gravity(each.word), reverse=True):
+        if row.word in BAD or row.word == Word.SLOW_BURN:
+            _say(page, row, rows, now)
+    for row in rows:
+        if row.word == Word.UNKNOWN and row.skipped:
+            _name_unchecked(page, row, now)
+    _recover(rows, now)
+
+
+def _show_unknown(page: Page, rows: Sequence[CurrentVerdict], now: datetime) -> None:
+    """A component of which no check can tell is unknown at once."""
+    blind: list[CurrentVerdict] = []
+    for component in {row.component_id: row.component for row in rows}.values():
+        mine = [row for row in rows if row.component_id == component.pk and row.word]
+        if mine and all(row.word == Word.UNKNOWN for row in mine):
+            first = mine[0]
+            since = first.began_at or now
+            core.set_unknown(component, why=first.unknown_why, since=since, now=now)
+            blind += [] if first.skipped else [first]
+        elif mine:
+            core.clear_unknown(component, now=now)
+    _call_for_blindness(page, blind, now)
+
+
+def _call_for_blindness(page: Page, blind: Sequence[CurrentVerdict], now: datetime) -> None:
+    """Call operators once for each check that cannot tell, and each time that it begins."""
+    for check_id in dict.fromkeys(row.of_check_id for row in blind):
+        mine = [row for row in blind if row.of_check_id == check_id]
+        names = " and ".join(row.component.name for row in mine)
+        core.call_operators(
+            page=page,
+            reason=CallReason.BLIND,
+            text=f"Nobody can tell how {names} {'is' if len(mine) == 1 else 'are'}. "
+            f"{mine[0].reasoning}",
+            key=f"blind:{check_id}:{mine[0].since or now:%Y%m%d%H%M%S}",
+            now=now,
+        )
+
+
+def _let_go(row: CurrentVerdict) -> None:
+    """Part a verdict from an incident that was vetoed or is over."""
+    incident = row.incident
+    if incident is None or not (incident.status in FINAL or incident.vetoed_at):
+        return
+    ended_at = incident.vetoed_at or incident.resolved_at
+    is_newer = row.since is not None and ended_at is not None and row.since > ended_at
+    # Somebody ended it while we still saw the trouble: that holds until it was clean once.
+    row.vetoed_word = row.said_word if row.word in BAD and not is_newer else ""
+    _part(row)
+
+
+def _part(row: CurrentVerdict) -> None:
+    row.incident, row.said_word = None, ""
+    row.save(update_fields=["incident", "said_word", "vetoed_word"])
+
+
+def _say(page: Page, row: CurrentVerdict, rows: Sequence[CurrentVerdict], now: datetime) -> None:
+    """Do what the first matching policy wants of a verdict."""
+    policy = _policy(page, row)
+    if policy is None:
+        return
+    if row.word == Word.SLOW_BURN or policy.publish == Publish.NOTIFY:
+        _call(page, row, now)
+        return
+    if gravity(row.word) <= gravity(row.vetoed_word):
+        return
+    if row.incident is not None and gravity(row.word) <= gravity(row.said_word):
+        if row.incident.published_at and row.incident.status == Status.MONITORING:
+            _relapse(page, row, row.incident, policy, now)
+        return
+    due = verdict.deadline(
+        Publish(policy.publish),
+        now,
+        veto_s=policy.veto_s,
+        publish_after_s=policy.publish_after_s,
+        night=Night.parse(policy.night) if policy.night else None,
+    )
+    incident = _open_incident(page, row)
+    if incident is None and (recent := _recent_incident(page, row, now)) is not None:
+        _reopen(page, row, recent, policy, due, now)
+    elif incident is None:
+        _declare(page, row, policy, due, now)
+    elif incident.published_at is None:
+        _widen(page, row, rows, incident, policy, due, now)
+    else:
+        _append(page, row, incident, policy, due, now)
+
+
+def _policy(page: Page, row: CurrentVerdict) -> Policy | None:
+    policies = Policy.objects.filter(page=page, component_id=row.component_id)
+    return next((each for each in policies if row.word in each.verdicts), None)
+
+
+def _call(page: Page, row: CurrentVerdict, now: datetime) -> None:
+    if row.called_for == row.word:
+        return
+    since = row.since or now
+    core.call_operators(
+        page=page,
+        reason=CallReason.VERDICT,
+        text=f"{row.component.name}: {row.word}. {row.reasoning}",
+        key=f"verdict:{row.pk}:{row.word}:{since:%Y%m%d%H%M%S}",
+        now=now,
+    )
+    row.called_for = row.word
+    row.save(update_fields=["called_for"])
+
+
+def _open_incident(page: Page, row: CurrentVerdict) -> Incident | None:
+    """Return the open automatic incident, else one that people opened for this component."""
+    alive = Incident.objects.filter(page=page, status__in=OPEN, vetoed_at__isnull=True)
+    automatic = alive.filter(automatic=True).order_by("-id").first()
+    by_people = alive.filter(published_at__isnull=False, components=row.component_id)
+    return automatic or by_people.order_by("-id").first()
+
+
+def _recent_incident(page: Page, row: CurrentVerdict, now: datetime) -> Incident | None:
+    """Return the incident that this is a relapse of."""
+    rule = Rule.parse(row.of_check.rule)
+    return (
+        Incident.objects.filter(
+            page=page,
+            automatic=True,
+            status=Status.RESOLVED,
+            published_at__isnull=False,
+            retracted_at__isnull=True,
+            resolved_at__gte=now - timedelta(seconds=rule.reopen_within_s),
+            components=row.component_id,
+        )
+        .order_by("-resolved_at")
+        .first()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """What is said of a verdict: the policy's template, or a plain sentence."""
+
+    name: str
+    body: str
+    what_to_do: str
+    template: Template | None
+
+    def next_update_by(self, at: datetime) -> datetime | None:
+        if self.template is None or self.template.next_update_in_s is None:
+            return None
+        return at + timedelta(seconds=self.template.next_update_in_s)
+
+
+def _text(page: Page, row: CurrentVerdict, policy: Policy) -> _Text:
+    template = Template.objects.filter(page=page, slug=policy.template).first()
+    if template is not None:
+        return _Text(template.name, template.body, template.what_to_do, template)
+    name = f"{row.component.name} {NOTICED[row.word]}"
+    return _Text(name, f"Our checks find: {name}. We are looking into it.", "", None)
+
+
+def _source(row: CurrentVerdict) -> dict[str, Any]:
+    """Return why the machine speaks, for the desk."""
+    return {
+        "check": row.of_check.slug,
+        "component": row.component.slug,
+        "verdict": row.word,
+        "reasoning": row.reasoning,
+        "step": row.step,
+    }
+
+
+def _declare(
+    page: Page, row: CurrentVerdict, policy: Policy, due: datetime | None, now: datetime
+) -> None:
+    text = _text(page, row, policy)
+    at_once = due is not None and due <= now
+    incident = core.declare(
+        page=page,
+        name=text.name,
+        body=text.body,
+        what_to_do=text.what_to_do,
+        components={row.component: PUBLIC[row.word]},
+        published=at_once,
+        publish_at=None if at_once else due,
+        started_at=row.began_at or now,
+        detected_at=now,
+        automatic=True,
+        template=text.template,
+        next_update_by=text.next_update_by(due or now),
+        source=_source(row),
+        actor=ACTOR,
+        now=now,
+    )
+    _said(row, incident)
+    if not at_once:
+        _call_for_draft(page, row, incident, due, now)
+
+
+def _widen(
+    page: Page,
+    row: CurrentVerdict,
+    rows: Sequence[CurrentVerdict],
+    draft: Incident,
+    policy: Policy,
+    due: datetime | None,
+    now: datetime,
+) -> None:
+    """Add a verdict to a draft: the earliest deadline, the text of the worst."""
+    said = [each for each in rows if each.incident_id == draft.pk and each.pk != row.pk]
+    if said:
+        is_worst = all(gravity(row.word) > gravity(each.said_word) for each in said)
+    else:
+        # An alert opened the draft: its text gives way to a graver one only.
+        is_worst = not _is_said_of_any(row, draft)
+    fields: dict[str, Any] = {}  # Any: columns of several types.
+    if is_worst:
+        text = _text(page, row, policy)
+        fields = {
+            "name": text.name,
+            "body": text.body,
+            "what_to_do": text.what_to_do,
+            "template": text.template,
+            "source": _source(row),
+        }
+    deadlines = [each for each in (draft.publish_at, due) if each is not None]
+    if deadlines:
+        fields["publish_at"] = min(deadlines)
+    core.add_to_draft(
+        draft,
+        components={row.component: _status_of(row, rows, draft)},
+        now=now,
+        **fields,
+    )
+    _said(row, draft)
+    if deadlines and min(deadlines) <= now:
+        core.publish_draft(draft, actor=ACTOR, now=now)
+    else:
+        draft.refresh_from_db()
+        _call_for_draft(page, row, draft, draft.publish_at, now)
+
+
+def _is_said_of_any(row: CurrentVerdict, draft: Incident) -> bool:
+    told = worst(ComponentStatus(each.status) for each in draft.affected.all())
+    return worst([told, PUBLIC[row.word]]) == told
+
+
+def _status_of(
+    row: CurrentVerdict, rows: Sequence[CurrentVerdict], incident: Incident
+) -> ComponentStatus:
+    """Return the worst that the checks of this incident say of the component."""
+    same = [
+        each.said_word
+        for each in rows
+        if each.component_id == row.component_id and each.incident_id == incident.pk
+    ]
+    return worst(PUBLIC[word] for word in (*same, row.word) if word in PUBLIC)
+
+
+def _append(
+    page: Page,
+    row: CurrentVerdict,
+    incident: Incident,
+    policy: Policy,
+    due: datetime | None,
+    now: datetime,
+) -> None:
+    """Say a further verdict in an open incident, judged by its own policy."""
+    text = _text(page, row, policy)
+    name = f"{row.component.name} {NOTICED[row.word]}"
+    is_over = incident.status == Status.MONITORING
+    if is_over or row.incident_id == incident.pk or not _is_said(row, incident):
+        saying = _Saying(
+            status=Status.INVESTIGATING if is_over else Status(incident.status),
+            body=text.body if text.template else f"Our checks find: {name}.",
+            components={row.component: PUBLIC[row.word]},
+            text=text,
+        )
+        _speak(page, incident, saying, row, due=due, now=now)
+    _said(row, incident)
+
+
+def _is_said(row: CurrentVerdict, incident: Incident) -> bool:
+    """Say whether the incident already tells as much of the component, by another check or a person."""
+    there = incident.affected.filter(component_id=row.component_id).first()
+    if there is None:
+        return False
+    told = ComponentStatus(there.status)
+    return worst([told, PUBLIC[row.word]]) == told
+
+
+def _relapse(
+    page: Page, row: CurrentVerdict, incident: Incident, policy: Policy, now: datetime
+) -> None:
+    """The trouble is back before the incident was over."""
+    saying = _Saying(
+        status=Status.INVESTIGATING,
+        body=f"{row.component.name} {NOTICED[row.word]} again. We are looking into it.",
+        components={row.component: PUBLIC[row.word]},
+        text=_text(page, row, policy),
+    )
+    _speak(page, incident, saying, row, due=now, now=now)
+
+
+def _reopen(
+    page: Page,
+    row: CurrentVerdict,
+    incident: Incident,
+    policy: Policy,
+    due: datetime | None,
+    now: datetime,
+) -> None:
+    """The trouble is back after the incident was over: the same one is open again.
+
+    A reopening has no draft; where the policy or a person's hand asks for a wait, operators are
+    called and it reopens when the wait is over and the trouble is still there.
+    """
+    since = row.since or now
+    wait = (due - now) if due is not None else None
+    if incident.person_posted and wait is not None:
+        wait = max(wait, PERSON_WAIT)
+    if wait is None or now < since + wait:
+        _call(page, row, now)
+        return
+    text = _text(page, row, policy)
+    core.reopen(
+        incident,
+        body=f"{row.component.name} {NOTICED[row.word]} again. We are looking into it.",
+        what_to_do=text.what_to_do,
+        components={row.component: PUBLIC[row.word]},
+        next_update_by=text.next_update_by(now),
+        automatic=True,
+        actor=ACTOR,
+        now=now,
+    )
+    _said(row, incident)
+
+
+@dataclass(frozen=True, slots=True)
+class _Saying:
+    """A follow-up of the machine."""
+
+    status: Status
+    body: str
+    components: Mapping[Component, ComponentStatus]
+    text: _Text | None = None
+
+
+def _speak(
+    page: Page,
+    incident: Incident,
+    saying: _Saying,
+    row: CurrentVerdict,
+    *,
+    due: datetime | None,
+    now: datetime,
+) -> None:
+    """Post a follow-up, or draft it where a person speaks or the policy wants a wait."""
+    if incident.person_posted and due is not None:
+        due = max(due, now + PERSON_WAIT)
+    words: dict[str, Any] = {  # Any: keyword arguments of several types.
+        "status": saying.status,
+        "body": saying.body,
+        "what_to_do": saying.text.what_to_do if saying.text else "",
+        "components": saying.components,
+        "next_update_by": saying.text.next_update_by(due or now) if saying.text else None,
+        "actor": ACTOR,
+        "now": now,
+    }
+    if due is not None and due <= now:
+        core.publish_update(incident, automatic=True, **words)
+        incident.refresh_from_db()
+    elif not _is_drafted(incident, saying, row.since or now):
+        core.draft_update(incident, publish_at=due, **words)
+        _call_for_draft(page, row, incident, due, now)
+
+
+def _is_drafted(incident: Incident, saying: _Saying, since: datetime) -> bool:
+    """Say whether the machine has drafted this since then, vetoed or not."""
+    drafts = incident.updates.filter(
+        automatic=True,
+        published_at__isnull=True,
+        number__isnull=True,
+        status=saying.status,
+        created_at__gte=since,
+    )
+    uids = {component.uid for component in saying.components}
+    return any(uids <= {change["code"] for change in draft.changes} for draft in drafts)
+
+
+def _call_for_draft(
+    page: Page,
+    row: CurrentVerdict,
+    incident: Incident,
+    due: datetime | None,
+    now: datetime,
+) -> None:
+    when = f"goes out by itself at {due:%H:%M:%S} UTC" if due else "waits for a person"
+    core.call_operators(
+        page=page,
+        reason=CallReason.DRAFT_WAITS,
+        text=f'A draft about "{incident.name}" {when}. {row.reasoning}',
+        key=f"draft:{incident.uid}:{row.pk}:{row.word}:{row.since or now:%Y%m%d%H%M%S}",
+        incident=incident,
+        now=now,
+    )
+
+
+def _said(row: CurrentVerdict, incident: Incident) -> None:
+    row.incident, row.said_word = incident, row.word
+    row.save(update_fields=["incident", "said_word"])
+
+
+def _name_unchecked(page: Page, row: CurrentVerdict, now: datetime) -> None:
+    """An incident that keeps a component from being checked names that component too."""
+    cause = CurrentVerdict.objects.filter(
+        of_check_id=row.of_check_id, incident__isnull=False, incident__status__in=OPEN
+    ).exclude(component_id=row.component_id)
+    found = cause.select_related("incident").first()
+    if found is None or found.incident is None:
+        return
+    incident = found.incident
+    if incident.affected.filter(component_id=row.component_id).exists():
+        return
+    components = {row.component: ComponentStatus(row.component.status)}
+    if incident.published_at is None:
+        core.add_to_draft(incident, components=components, now=now)
+        return
+    saying = _Saying(
+        status=Status(incident.status),
+        body=f"{row.component.name} cannot be checked while this lasts: it may be affected too.",
+        components=components,
+    )
+    _speak(page, incident, saying, row, due=now, now=now)
+
+
+# ---- the way back -------------------------------------------------------------------------
+
+
+def _recover(rows: Sequence[CurrentVerdict], now: datetime) -> None:
+    """Say that it works again, and later that it is over; withdraw a draft that came to nothing."""
+    incidents = {row.incident_id: row.incident for row in rows if row.incident is not None}
+    for incident in incidents.values():
+        mine = [row for row in rows if row.incident_id == incident.pk]
+        _recover_one(incident, mine, now)
+
+
+def _recover_one(incident: Incident, mine: Sequence[CurrentVerdict], now: datetime) -> None:
+    if any(row.clean_since is None for row in mine):
+        # It is not over after all: what was drafted of that must not go out.
+        _withdraw_follow_ups(incident, (Status.MONITORING, Status.RESOLVED), now)
+    rules = [Rule.parse(row.of_check.rule) for row in mine]
+    clean_since = [row.clean_since for row in mine if row.clean_since is not None]
+    blocked = CurrentVerdict.objects.filter(
+        of_check_id__in=[row.of_check_id for row in mine],
+        component__affected__incident=incident,
+        clean_since__isnull=True,
+    )
+    if len(clean_since) < len(mine) or blocked.exists():
+        return
+    clean = max(clean_since)
+    recovered_at = clean + timedelta(seconds=max(rule.recover_after_s for rule in rules))
+    if now < recovered_at:
+        return
+    if incident.published_at is None:
+        _withdraw(incident, mine, now)
+        return
+    waits = [rule.resolve_after_s for rule in rules]
+    resolved_at = None
+    if None not in waits:
+        longest = max(each for each in waits if each is not None)
+        resolved_at = recovered_at + timedelta(seconds=longest)
+    if resolved_at is not None and now >= resolved_at:
+        _follow_up(incident, mine, Status.RESOLVED, clean, now)
+    elif incident.status != Status.MONITORING:
+        _follow_up(incident, mine, Status.MONITORING, clean, now)
+
+
+def _withdraw_follow_ups(incident: Incident, statuses: Sequence[Status], now: datetime) -> None:
+    """Take back what the machine drafted and the checks no longer bear out."""
+    drafts = Update.objects.filter(
+        incident=incident,
+        automatic=True,
+        number__isnull=True,
+        vetoed_at__isnull=True,
+        status__in=statuses,
+    )
+    if incident.published_at is not None:
+        for draft in drafts:
+            core.veto(draft, actor=ACTOR, now=now)
+
+
+def _withdraw(incident: Incident, mine: Sequence[CurrentVerdict], now: datetime) -> None:
+    """The trouble passed before anybody was told of it."""
+    for row in mine:
+        _part(row)
+    core.veto(incident, actor=ACTOR, now=now)
+
+
+def _follow_up(
+    incident: Incident,
+    mine: Sequence[CurrentVerdict],
+    status: Status,
+    clean: datetime,
+    now: datetime,
+) -> None:
+    _withdraw_follow_ups(incident, (Status.INVESTIGATING, Status.IDENTIFIED), now)
+    names = " and ".join(sorted({row.component.name for row in mine}))
+    body = {
+        Status.MONITORING: f"Our checks find that this works again: {names}. We keep watching.",
+        Status.RESOLVED: f"Without fault since {clean:%H:%M} UTC: {names}. This is over.",
+    }[status]
+    template = incident.template if status is Status.MONITORING else None
+    saying = _Saying(
+        status=status,
+        body=body,
+        components={row.component: ComponentStatus.OPERATIONAL for row in mine},
+        text=_Text("", "", "", template),
+    )
+    _speak(incident.page, incident, saying, mine[0], due=now, now=now)
+    if incident.status in FINAL:
+        for row in mine:
+            _part(row)

@@ -1,0 +1,85 @@
+"""What falls due in the eyes: blindness, the way back, and the forgetting of old results."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.db.models import OuterRef, Q, QuerySet, Subquery
+
+from incidents import services as core
+from incidents.models import Component, Page, Pulse
+from probes import acting, services, verdict
+from probes.models import Check, CurrentVerdict, Location, Result, Rollup, Span
+from probes.verdict import Word
+
+# contract: raw results 48 h. Plots of a day need minutes, of a quarter hours, of a year days.
+KEEP_RESULTS: Final = timedelta(hours=48)
+KEEP_ROLLUPS: Final = {
+    Span.MINUTE: timedelta(days=8),
+    Span.HOUR: timedelta(days=100),
+    Span.DAY: timedelta(days=800),
+}
+PULSE: Final = "probes"
+# One pass deletes no more: 10,000 rows take under 0.1 s and leave the second to others.
+DELETED_MAX: Final = 10_000
+# Of the page's verdicts, those that time alone can change.
+UNQUIET: Final = ~Q(word__in=["", Word.UP.value]) | Q(incident__isnull=False)
+
+
+def tick(now: datetime) -> None:
+    """Judge the checks that fell silent, move on what waits, forget what is old."""
+    for check in _silent(now):
+        services.judge_check(check, now=now)
+    for page in _unquiet_pages():
+        acting.act_alone(page, now=now)
+    _forget_the_unwatched(now)
+    _forget(now)
+    _beat(now)
+
+
+def _silent(now: datetime) -> list[Check]:
+    """Return the checks without a result of late that are not all unknown yet."""
+    newest = Result.objects.filter(of_check=OuterRef("pk")).order_by("-at").values("at")[:1]
+    checks = Check.objects.filter(enabled=True).annotate(newest=Subquery(newest))
+    return [
+        check
+        for check in checks.select_related("page")
+        if _is_silent(check.interval_s, check.newest or check.changed_at, now)
+    ]
+
+
+def _is_silent(interval_s: float, newest: datetime, now: datetime) -> bool:
+    return now - newest >= timedelta(seconds=verdict.blind_after_s(interval_s))
+
+
+def _unquiet_pages() -> QuerySet[Page]:
+    rows = CurrentVerdict.objects.filter(UNQUIET)
+    return Page.objects.filter(pk__in=rows.values("of_check__page"))
+
+
+def _beat(now: datetime) -> None:
+    """Leave word of when each location was last heard, for the face and for health."""
+    heard = Location.objects.filter(last_seen_at__isnull=False, revoked_at__isnull=True)
+    locations = {each.name: each.last_seen_at.isoformat() for each in heard if each.last_seen_at}
+    Pulse.objects.update_or_create(
+        name=PULSE, defaults={"at": now, "note": {"locations": locations}}
+    )
+
+
+def _forget_the_unwatched(now: datetime) -> None:
+    """A component that no check watches is never unknown."""
+    CurrentVerdict.objects.filter(of_check__enabled=False).delete()
+    watched = CurrentVerdict.objects.values("component")
+    for component in Component.objects.filter(unknown_since__isnull=False).exclude(pk__in=watched):
+        core.clear_unknown(component, now=now)
+
+
+def _forget(now: datetime) -> None:
+    _delete_some(Result.objects.filter(at__lt=now - KEEP_RESULTS).order_by("at"))
+    for span, keep in KEEP_ROLLUPS.items():
+        _delete_some(Rollup.objects.filter(span=span, at__lt=now - keep).order_by("at"))
+
+
+def _delete_some(rows: QuerySet[Result] | QuerySet[Rollup]) -> None:
+    pks = list(rows.values_list("pk", flat=True)[:DELETED_MAX])
+    if pks:
+        rows.model._default_manager.filter(pk__in=pks).delete()

@@ -1,0 +1,209 @@
+"""The nouns of the eyes: facts and constraints, no rules."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from incidents.models import NAME_CHARS_MAX, Component, Incident, Page
+from probes.kinds import Outcome
+from probes.verdict import VETO_S, Publish, Word
+
+SLUG_CHARS_MAX = 64
+WORD_CHARS_MAX = 16
+REASON_CHARS_MAX = 2000
+
+
+class Check(models.Model):
+    """What to watch. `spec` is the kind's own; its steps name their components by slug."""
+
+    page = models.ForeignKey(Page, models.CASCADE, related_name="checks")
+    slug = models.SlugField(max_length=SLUG_CHARS_MAX)
+    kind = models.CharField(max_length=32)
+    spec = models.JSONField(default=dict)
+    interval_s = models.PositiveIntegerField(default=30)
+    timeout_s = models.FloatField(default=10)
+    locations = models.JSONField(default=list, help_text="Names of locations, such as local.")
+    rule = models.JSONField(default=dict, blank=True)
+    enabled = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    changed_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["slug"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["page", "slug"], name="check_slug_once_a_page"),
+            models.CheckConstraint(
+                condition=Q(interval_s__gte=1), name="check_at_most_each_second"
+            ),
+            models.CheckConstraint(condition=Q(timeout_s__gt=0), name="check_has_a_timeout"),
+        ]
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class Location(models.Model):
+    """Where a probe runs from; its agent proves itself by a token that is kept hashed."""
+
+    name = models.CharField(max_length=SLUG_CHARS_MAX, unique=True)
+    token_hash = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_seen_at = models.DateTimeField(
+        null=True, blank=True, help_text="When it last handed in a new result."
+    )
+    skew_s = models.FloatField(default=0, help_text="How far its clock is ahead of ours.")
+    dropped = models.PositiveBigIntegerField(default=0, help_text="Results lost to a full buffer.")
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Policy(models.Model):
+    """What to do about a verdict; the first by position that matches wins."""
+
+    page = models.ForeignKey(Page, models.CASCADE, related_name="policies")
+    position = models.PositiveIntegerField(default=0)
+    component = models.ForeignKey(Component, models.CASCADE, related_name="policies")
+    verdicts = models.JSONField(default=list)
+    publish = models.CharField(max_length=8, choices=[(each.value, each.value) for each in Publish])
+    veto_s = models.FloatField(default=VETO_S)
+    publish_after_s = models.FloatField(null=True, blank=True)
+    template = models.SlugField(max_length=SLUG_CHARS_MAX, blank=True, default="")
+    night = models.JSONField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["position", "id"]
+        verbose_name_plural = "policies"
+
+    def __str__(self) -> str:
+        return f"{self.component_id}: {self.publish}"
+
+
+class Result(models.Model):
+    """What one run from one location said; kept 48 h."""
+
+    of_check = models.ForeignKey(Check, models.CASCADE, related_name="results")
+    location = models.ForeignKey(Location, models.CASCADE, related_name="results")
+    sequence = models.BigIntegerField()
+    at = models.DateTimeField()
+    received_at = models.DateTimeField()
+    outcome = models.CharField(
+        max_length=WORD_CHARS_MAX,
+        choices=[(each.value, each.value) for each in Outcome],
+    )
+    # Before any retry: what ratios are counted from.
+    first_outcome = models.CharField(max_length=WORD_CHARS_MAX)
+    attempts = models.PositiveSmallIntegerField(default=1)
+    reason = models.CharField(max_length=REASON_CHARS_MAX, blank=True, default="")
+    steps = models.JSONField(default=list)
+    total_ms = models.FloatField(default=0)
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["of_check", "-at"], name="result_newest"),
+            models.Index(fields=["at"], name="result_by_age"),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["location", "of_check", "sequence"], name="result_counts_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.outcome} at {self.at:%H:%M:%S}"
+
+
+class Span(models.TextChoices):
+    MINUTE = "minute"
+    HOUR = "hour"
+    DAY = "day"
+
+
+class Rollup(models.Model):
+    """Counts of results in a minute, hour or day: for plots, never for uptime."""
+
+    of_check = models.ForeignKey(Check, models.CASCADE, related_name="rollups")
+    location = models.ForeignKey(Location, models.CASCADE, related_name="rollups")
+    span = models.CharField(max_length=8, choices=Span.choices)
+    at = models.DateTimeField()
+    runs = models.PositiveIntegerField(default=0)
+    ok = models.PositiveIntegerField(default=0)
+    slow = models.PositiveIntegerField(default=0)
+    failed = models.PositiveIntegerField(default=0)
+    faults = models.PositiveIntegerField(default=0)
+    total_ms_sum = models.FloatField(default=0)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["of_check", "location", "span", "at"],
+                name="rollup_once_a_span",
+            ),
+        ]
+        indexes: ClassVar = [models.Index(fields=["span", "at"], name="rollup_by_age")]
+
+    def __str__(self) -> str:
+        return f"{self.span} {self.at:%Y-%m-%d %H:%M}"
+
+
+class CurrentVerdict(models.Model):
+    """What a check says of a component now, and what was done about it; locked while acting."""
+
+    of_check = models.ForeignKey(Check, models.CASCADE, related_name="current")
+    component = models.ForeignKey(Component, models.CASCADE, related_name="current_verdicts")
+    word = models.CharField(max_length=WORD_CHARS_MAX, blank=True, default="")
+    reasoning = models.TextField(blank=True, default="")
+    locations = models.JSONField(default=list)
+    step = models.CharField(max_length=NAME_CHARS_MAX, blank=True, default="")
+    unknown_why = models.CharField(max_length=NAME_CHARS_MAX, blank=True, default="")
+    skipped = models.BooleanField(default=False)
+    since = models.DateTimeField(null=True, blank=True, help_text="Since when it is this word.")
+    began_at = models.DateTimeField(null=True, blank=True, help_text="When the trouble began.")
+    clean_since = models.DateTimeField(null=True, blank=True)
+    # What was said of it in public, where, and what an operator does not want said.
+    incident = models.ForeignKey(
+        Incident, models.SET_NULL, null=True, blank=True, related_name="verdicts"
+    )
+    said_word = models.CharField(max_length=WORD_CHARS_MAX, blank=True, default="")
+    vetoed_word = models.CharField(max_length=WORD_CHARS_MAX, blank=True, default="")
+    called_for = models.CharField(max_length=WORD_CHARS_MAX, blank=True, default="")
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["of_check", "component"], name="one_verdict_now"),
+            models.CheckConstraint(
+                condition=Q(word__in=["", *(word.value for word in Word)]),
+                name="verdict_is_a_word",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.component_id}: {self.word}"
+
+
+class VerdictChange(models.Model):
+    """From `at` on a check said `new` of a component, and why."""
+
+    of_check = models.ForeignKey(Check, models.CASCADE, related_name="verdict_changes")
+    component = models.ForeignKey(Component, models.CASCADE, related_name="verdict_changes")
+    old = models.CharField(max_length=WORD_CHARS_MAX, blank=True, default="")
+    new = models.CharField(max_length=WORD_CHARS_MAX)
+    at = models.DateTimeField()
+    reasoning = models.TextField(blank=True, default="")
+    locations = models.JSONField(default=list)
+
+    class Meta:
+        ordering: ClassVar = ["-at", "-id"]
+        indexes: ClassVar = [
+            models.Index(fields=["component", "-at"], name="verdict_change_newest")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.old or 'none'} -> {self.new} at {self.at:%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,365 @@
+"""The verbs of the eyes: give agents their checks, record what they saw, judge it."""
+
+import hashlib
+import json
+import logging
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any, Final
+
+from django.db import transaction
+from django.db.models import F
+
+from incidents.lifecycle import IllegalMove, Refused
+from incidents.models import Component, Page
+from probes import acting, kinds, verdict
+from probes.kinds import BadSpec, Outcome, StepObservation, Watch
+from probes.models import (
+    Check,
+    CurrentVerdict,
+    Location,
+    Result,
+    Rollup,
+    Span,
+    VerdictChange,
+)
+from probes.verdict import Rule, Verdict, Word, gravity
+
+log = logging.getLogger(__name__)
+
+# 160 bits; security.md asks for 128 or more.
+TOKEN_BYTES: Final = 20
+# A clock this far off makes ages and orders wrong: detection.md, D30, asks for 10 minutes within
+# a minute; a minute is a tenth of the shortest sensible max_age_s.
+SKEW_MAX_S: Final = 60.0
+# What one judgement reads at most: 20 locations at 90 runs.
+RESULTS_JUDGED_MAX: Final = 2000
+# ---- locations ----------------------------------------------------------------------------
+
+
+def hash_token(token: str) -> str:
+    """Return what is kept of a token; a random token needs no salt."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def create_location(*, name: str, now: datetime) -> str:
+    """Add a location and return its token, which is shown this once; raise Refused when it exists."""
+    if Location.objects.filter(name=name).exists():
+        raise Refused(f"The location {name} exists; issue it a new token instead.")
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    Location.objects.create(name=name, token_hash=hash_token(token), created_at=now)
+    return token
+
+
+def issue_token(*, name: str, now: datetime) -> str:
+    """Give a location a new token, making it when there is none; the old token ends."""
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    Location.objects.update_or_create(
+        name=name,
+        defaults={"token_hash": hash_token(token), "revoked_at": None},
+        create_defaults={"token_hash": hash_token(token), "created_at": now},
+    )
+    return token
+
+
+def location_of(token: str) -> Location | None:
+    """Return whose token this is, None when nobody's. Looked up by hash: no timing tells it."""
+    return Location.objects.filter(token_hash=hash_token(token), revoked_at=None).first()
+
+
+def orders(location: Location) -> tuple[str, str]:
+    """Return (etag, JSON) of what an agent has to watch from here."""
+    checks = [
+        check
+        for check in Check.objects.filter(enabled=True).order_by("slug")
+        if location.name in check.locations
+    ]
+    page = Page.objects.order_by("id").only("references").first()
+    document = {
+        "location": location.name,
+        "references": list(page.references) if page else [],
+        "checks": [
+            {
+                "slug": check.slug,
+                "kind": check.kind,
+                "interval_s": check.interval_s,
+                "timeout_s": check.timeout_s,
+                "retry_after_s": Rule.parse(check.rule).retry_after_s,
+                "spec": check.spec,
+            }
+            for check in checks
+        ],
+    }
+    text = json.dumps(document, sort_keys=True)
+    return f'"{hashlib.sha256(text.encode()).hexdigest()[:24]}"', text
+
+
+# ---- results ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NewResult:
+    """A result as an agent hands it in, checked by the view."""
+
+    check: str
+    sequence: int
+    at: datetime
+    outcome: Outcome
+    first_outcome: Outcome
+    attempts: int
+    reason: str
+    steps: tuple[Mapping[str, Any], ...]  # Any: StepObservation as JSON.
+    total_ms: float
+
+
+def record(
+    location: Location,
+    results: Sequence[NewResult],
+    *,
+    now: datetime,
+    sent_at: datetime | None = None,
+    dropped: int = 0,
+) -> int:
+    """Keep a batch and judge the checks it speaks of; return how many results were new.
+
+    A batch that was recorded before changes nothing. Kept first, judged after the commit: of two
+    agents that hand in at once, the later one sees both.
+    """
+    skew_s = 0.0 if sent_at is None else (sent_at - now).total_seconds()
+    with transaction.atomic():
+        # The lock orders the batches of one location, so that none is counted twice.
+        location = Location.objects.select_for_update().get(pk=location.pk)
+        checks = {check.slug: check for check in _checks_of(location)}
+        rows = _new_rows(location, checks, results, skew_s=skew_s, now=now)
+        Result.objects.bulk_create(rows)
+        _count(rows)
+        location.last_seen_at = now if rows else location.last_seen_at
+        location.skew_s, location.dropped = skew_s, dropped
+        location.save(update_fields=["last_seen_at", "skew_s", "dropped"])
+    for check in {row.of_check_id: row.of_check for row in rows}.values():
+        try:
+            judge_check(check, now=now)
+        except (Refused, IllegalMove) as error:
+            # A person moved the incident at the same moment; the clock looks again in a second.
+            log.warning("the verdict of %s waits: %s", check.slug, error)
+    return len(rows)
+
+
+def _checks_of(location: Location) -> list[Check]:
+    checks = Check.objects.filter(enabled=True).select_related("page")
+    return [check for check in checks if location.name in check.locations]
+
+
+def _new_rows(
+    location: Location,
+    checks: Mapping[str, Check],
+    results: Sequence[NewResult],
+    *,
+    skew_s: float,
+    now: datetime,
+) -> list[Result]:
+    """Return the rows of results that are not there yet; a check that is gone is passed over."""
+    wanted = {
+        (checks[each.check].pk, each.sequence): each for each in results if each.check in checks
+    }
+    there = set(
+        Result.objects.filter(
+            location=location, sequence__in={sequence for _, sequence in wanted}
+        ).values_list("of_check_id", "sequence")
+    )
+    return [
+        _row(location, checks[each.check], each, skew_s=skew_s, now=now)
+        for key, each in wanted.items()
+        if key not in there
+    ]
+
+
+def _row(
+    location: Location, check: Check, result: NewResult, *, skew_s: float, now: datetime
+) -> Result:
+    is_off = abs(skew_s) > SKEW_MAX_S
+    ahead = "ahead of" if skew_s > 0 else "behind"
+    at = result.at - timedelta(seconds=skew_s) if is_off else result.at
+    return Result(
+        of_check=check,
+        location=location,
+        sequence=result.sequence,
+        at=min(at, now),
+        received_at=now,
+        outcome=Outcome.PROBER_FAULT if is_off else result.outcome,
+        first_outcome=Outcome.PROBER_FAULT if is_off else result.first_outcome,
+        attempts=result.attempts,
+        reason=f"its clock is {abs(skew_s):,.0f} s {ahead} ours" if is_off else result.reason,
+        # Ages told by a wrong clock are worth nothing.
+        steps=[] if is_off else list(result.steps),
+        total_ms=result.total_ms,
+    )
+
+
+_COUNTED: Final[Mapping[str, str]] = {
+    Outcome.OK: "ok",
+    Outcome.SLOW: "slow",
+    Outcome.TARGET_FAIL: "failed",
+}
+
+
+def _count(rows: Iterable[Result]) -> None:
+    """Add results to the counts of their minute, hour and day. The caller holds the location."""
+    counts: dict[tuple[int, int, Span, datetime], dict[str, float]] = {}
+    for row in rows:
+        for span in Span:
+            key = (row.of_check_id, row.location_id, span, _begin(row.at, span))
+            count = counts.setdefault(key, {"runs": 0, "total_ms_sum": 0})
+            column = _COUNTED.get(row.outcome, "faults")
+            count["runs"] += 1
+            count[column] = count.get(column, 0) + 1
+            count["total_ms_sum"] += row.total_ms
+    for (check_id, location_id, span, at), count in counts.items():
+        where = {
+            "of_check_id": check_id,
+            "location_id": location_id,
+            "span": span,
+            "at": at,
+        }
+        more = {column: F(column) + number for column, number in count.items()}
+        if not Rollup.objects.filter(**where).update(**more):
+            Rollup.objects.create(**where, **count)
+
+
+def _begin(at: datetime, span: Span) -> datetime:
+    at = at.astimezone(UTC).replace(second=0, microsecond=0)
+    match span:
+        case Span.MINUTE:
+            return at
+        case Span.HOUR:
+            return at.replace(minute=0)
+        case Span.DAY:
+            return at.replace(minute=0, hour=0)
+
+
+# ---- judging ------------------------------------------------------------------------------
+
+
+def judge_check(check: Check, *, now: datetime) -> None:
+    """Judge a check by what is kept; act when its verdict changed."""
+    verdicts = verdicts_of(check, now=now)
+    rows = {row.component.slug: row for row in _rows_of(check)}
+    if rows.keys() == {each.component for each in verdicts} and not any(
+        _differs(rows[each.component], each) for each in verdicts
+    ):
+        return
+    _make_rows(check, verdicts)
+    with transaction.atomic():
+        locked = acting.lock(check.page)
+        mine = {row.component.slug: row for row in locked if row.of_check_id == check.pk}
+        # Read again under the lock: another process may have judged meanwhile.
+        for each in verdicts_of(check, now=now):
+            if each.component in mine:
+                _note(mine[each.component], each, now)
+        acting.act(check.page, locked, now=now)
+
+
+def verdicts_of(check: Check, *, now: datetime) -> tuple[Verdict, ...]:
+    """Return what the kept results of a check say now."""
+    rule = Rule.parse(check.rule)
+    since = now - timedelta(seconds=verdict.window_s(rule, check.interval_s))
+    rows = (
+        Result.objects.filter(of_check=check, at__gte=since)
+        .select_related("location")
+        .order_by("-at")[:RESULTS_JUDGED_MAX]
+    )
+    return verdict.judge(
+        [_heard(row) for row in rows],
+        rule,
+        now,
+        locations=tuple(check.locations),
+        watches=watches_of(check),
+        interval_s=check.interval_s,
+        watched_since=check.changed_at,
+    )
+
+
+def watches_of(check: Check) -> tuple[Watch, ...]:
+    """Return the steps of a check with their components; none when the check is broken."""
+    return _watches(check.kind, json.dumps(check.spec, sort_keys=True))
+
+
+@lru_cache(maxsize=1024)
+def _watches(kind: str, spec: str) -> tuple[Watch, ...]:
+    try:
+        return kinds.load(kind).watches(json.loads(spec))
+    except BadSpec as error:
+        log.error("a check of kind %s cannot be judged: %s", kind, error)
+        return ()
+
+
+def _heard(row: Result) -> verdict.Result:
+    steps = tuple(
+        StepObservation(
+            name=step["name"],
+            component=step["component"],
+            outcome=Outcome(step["outcome"]),
+            reason=step["reason"],
+            failed=tuple(step["failed"]),
+        )
+        for step in row.steps
+    )
+    return verdict.Result(row.location.name, row.at, Outcome(row.outcome), steps, row.reason)
+
+
+def _rows_of(check: Check) -> list[CurrentVerdict]:
+    return list(CurrentVerdict.objects.filter(of_check=check).select_related("component"))
+
+
+def _make_rows(check: Check, verdicts: Sequence[Verdict]) -> None:
+    """Have one row for each component that the check watches, and no other."""
+    slugs = {each.component for each in verdicts}
+    components = Component.objects.filter(page=check.page, slug__in=slugs)
+    CurrentVerdict.objects.bulk_create(
+        [CurrentVerdict(of_check=check, component=each) for each in components],
+        ignore_conflicts=True,
+    )
+    CurrentVerdict.objects.filter(of_check=check).exclude(component__slug__in=slugs).delete()
+
+
+def _differs(row: CurrentVerdict, new: Verdict) -> bool:
+    word = new.word is not None and row.word != new.word
+    skip = new.word is Word.UNKNOWN and row.unknown_why != new.unknown_why
+    return word or skip or (row.clean_since is not None) != _is_clean(row, new)
+
+
+def _is_clean(row: CurrentVerdict, new: Verdict) -> bool:
+    return new.clean and (new.word or row.word) == Word.UP
+
+
+def _note(row: CurrentVerdict, new: Verdict, now: datetime) -> None:
+    """Write down what a check says now. The caller holds the lock."""
+    if new.word is not None and row.word != new.word:
+        VerdictChange.objects.create(
+            of_check_id=row.of_check_id,
+            component_id=row.component_id,
+            old=row.word,
+            new=new.word,
+            at=now,
+            reasoning=new.reasoning,
+            locations=list(new.locations),
+        )
+        if gravity(row.word) == 0 or new.word is Word.UNKNOWN:
+            row.began_at = new.since
+        row.word, row.since = new.word, now
+    if new.word is not None:
+        row.reasoning, row.locations, row.step = (
+            new.reasoning,
+            list(new.locations),
+            new.step,
+        )
+        row.unknown_why, row.skipped = new.unknown_why, new.skipped
+    if _is_clean(row, new):
+        row.clean_since = row.clean_since or now
+        row.vetoed_word = row.called_for = ""
+    else:
+        row.clean_since = None
+    row.save()

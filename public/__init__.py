@@ -1,0 +1,1 @@
+"""Face: the files that everyone reads."""

@@ -1,0 +1,266 @@
+"""A snapshot as Statuspage's public API, as the in-app banner's JSON and as badges."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from html import escape
+from typing import Any
+
+from incidents import wire
+from incidents.facts import ComponentFact, IncidentFact
+from incidents.lifecycle import OPEN, Status
+from public import words
+from public.snapshot import NEWEST, Snapshot
+from public.words import State
+
+BANNER_SCHEMA = 1
+BANNER_VALID_FOR_S = 300  # contract.md, "banner.json"
+LANGUAGES = tuple(words.SENTENCES)
+FREQUENT = ("api/v2/status.json", "api/v2/summary.json")  # rewritten every 10 s
+
+Json = dict[str, Any]  # what json.dumps takes
+
+
+def documents(snapshot: Snapshot) -> Iterator[tuple[str, bytes]]:
+    """Yield path and content of what /api/v2 has beside frequent_documents()."""
+    page = wire.page_json(snapshot.page)
+    planned = snapshot.maintenances
+    lists: tuple[tuple[str, str, Sequence[IncidentFact]], ...] = (
+        ("incidents", "incidents", snapshot.realtime[:NEWEST]),
+        ("incidents/unresolved", "incidents", _among(snapshot.realtime, OPEN)),
+        ("scheduled-maintenances", "scheduled_maintenances", planned[:NEWEST]),
+        (
+            "scheduled-maintenances/upcoming",
+            "scheduled_maintenances",
+            _among(planned, (Status.SCHEDULED,)),
+        ),
+        (
+            "scheduled-maintenances/active",
+            "scheduled_maintenances",
+            _among(planned, (Status.IN_PROGRESS, Status.VERIFYING)),
+        ),
+    )
+    rows = wire.component_rows(snapshot.components, snapshot.groups, snapshot.page)
+    yield "api/v2/components.json", encode({"page": page, "components": rows})
+    for name, key, incidents in lists:
+        yield f"api/v2/{name}.json", encode({"page": page, key: _incidents(incidents, snapshot)})
+
+
+def frequent_documents(snapshot: Snapshot) -> Iterator[tuple[str, bytes]]:
+    yield FREQUENT[0], encode(status(snapshot))
+    yield FREQUENT[1], encode(summary(snapshot))
+
+
+def status(snapshot: Snapshot) -> Json:
+    open_ones = snapshot.unresolved
+    return {
+        "page": wire.page_json(snapshot.page),
+        "status": wire.status_json(snapshot.components, open_ones, snapshot.page),
+    }
+
+
+def summary(snapshot: Snapshot) -> Json:
+    ahead = (Status.SCHEDULED, Status.IN_PROGRESS, Status.VERIFYING)
+    rows = wire.component_rows(snapshot.components, snapshot.groups, snapshot.page)
+    return {
+        "page": wire.page_json(snapshot.page),
+        "components": rows,
+        "incidents": _incidents(_among(snapshot.realtime, OPEN), snapshot),
+        "scheduled_maintenances": _incidents(_among(snapshot.maintenances, ahead), snapshot),
+        "status": wire.status_json(snapshot.components, snapshot.unresolved, snapshot.page),
+    }
+
+
+def _among(incidents: Iterable[IncidentFact], wanted: Sequence[Status]) -> list[IncidentFact]:
+    return [incident for incident in incidents if incident.status in wanted]
+
+
+def _incidents(incidents: Iterable[IncidentFact], snapshot: Snapshot) -> list[Json]:
+    return [wire.incident_json(incident, snapshot.page) for incident in incidents]
+
+
+def encode(document: Json) -> bytes:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+# --- banner -----------------------------------------------------------------------------------
+
+
+def banners(
+    snapshot: Snapshot, valid_for_s: int = BANNER_VALID_FOR_S
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the banner in the page's first language, and in each one we speak."""
+    first = snapshot.page.languages[0]
+    yield "banner.json", encode(banner(snapshot, first, valid_for_s))
+    for language in sorted({*LANGUAGES, *snapshot.page.languages}):
+        if language.replace("-", "").isalnum():
+            yield f"banner.{language}.json", encode(banner(snapshot, language, valid_for_s))
+
+
+def banner(snapshot: Snapshot, language: str, valid_for_s: int = BANNER_VALID_FOR_S) -> Json:
+    open_ones, running = snapshot.unresolved, snapshot.running
+    main = next(iter((*open_ones, *running)), None)
+    return {
+        "schema": BANNER_SCHEMA,
+        "generated_at": iso(snapshot.now),
+        "valid_for_s": valid_for_s,
+        "state": str(words.page_state(snapshot.components, open_ones, running)),
+        "headline": words.headline(snapshot.components, open_ones, running, language),
+        "what_to_do": what_to_do(main),
+        "since": iso(since(snapshot)),
+        "next_update_by": iso(main.next_update_by) if main else None,
+        "incident": _banner_incident(main, snapshot) if main else None,
+        "components": [_banner_component(component) for component in snapshot.components],
+    }
+
+
+def iso(at: datetime | None) -> str | None:
+    if at is None:
+        return None
+    return f"{at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+
+
+def what_to_do(incident: IncidentFact | None) -> str | None:
+    """Return the newest advice of the incident: an update without one does not take the last one back."""
+    if incident is None or not incident.is_open:
+        return None
+    return next((update.what_to_do for update in incident.updates if update.what_to_do), None)
+
+
+def since(snapshot: Snapshot) -> datetime | None:
+    """Return since when the page has been in its state; None when everything works."""
+    main = next(iter(snapshot.unresolved), None)
+    if main:
+        return main.started_at
+    blind = [one.unknown_since for one in snapshot.components if one.unknown_since]
+    if blind:
+        return min(blind)
+    began = dict(snapshot.history)
+    hurt = [
+        began[one.uid][-1][0]
+        for one in snapshot.components
+        if words.component_state(one) is not State.OPERATIONAL and began.get(one.uid)
+    ]
+    running = [one.scheduled_for for one in snapshot.running if one.scheduled_for]
+    return min([*hurt, *running], default=None)
+
+
+def _banner_incident(incident: IncidentFact, snapshot: Snapshot) -> Json:
+    return {
+        "id": incident.uid,
+        "name": incident.name,
+        "status": str(incident.status),
+        "url": wire.incident_url(incident.uid, snapshot.page),
+    }
+
+
+def _banner_component(component: ComponentFact) -> Json:
+    state = "unknown" if component.is_unknown else str(component.status)
+    row = {"id": component.uid, "slug": component.slug, "name": component.name, "status": state}
+    return row | {"why": component.unknown_why} if component.unknown_why else row
+
+
+# --- badges -----------------------------------------------------------------------------------
+
+# Ground colours with at least 4.5:1 against white letters.
+_COLOURS = {
+    State.OPERATIONAL: "#1a7f37",
+    State.DEGRADED: "#8a5a00",
+    State.PARTIAL: "#b34700",
+    State.OUTAGE: "#b42318",
+    State.MAINTENANCE: "#1d5fbf",
+    State.UNKNOWN: "#59636e",
+}
+_SIGNS = {
+    State.OPERATIONAL: "●",
+    State.DEGRADED: "◆",
+    State.PARTIAL: "▲",
+    State.OUTAGE: "■",
+    State.MAINTENANCE: "◐",
+    State.UNKNOWN: "○",
+}
+_NAME_CHARS_MAX = 60
+_CHAR_PX = 7.2  # width of a letter of 12 px Verdana, a little generous
+
+
+def badges(snapshot: Snapshot, *, silent: bool = False) -> Iterator[tuple[str, bytes]]:
+    """Yield /badge.svg and one for each component; all unknown when the publisher is `silent`."""
+    state = words.page_state(snapshot.components, snapshot.unresolved, snapshot.running)
+    yield "badge.svg", badge(snapshot.page.name, State.UNKNOWN if silent else state)
+    for component in snapshot.components:
+        own = State.UNKNOWN if silent else words.component_state(component)
+        yield f"badge/{component.slug}.svg", badge(component.name, own)
+
+
+def badge(name: str, state: State) -> bytes:
+    """Return a badge that says name and state, in words and shape as well as colour."""
+    label = name if len(name) <= _NAME_CHARS_MAX else f"{name[: _NAME_CHARS_MAX - 1]}…"
+    word = words.COMPONENT_WORDS["en"][state]
+    left, right = _width(label), _width(f"{_SIGNS[state]} {word}")
+    label, title = escape(label), escape(f"{name}: {word}")
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + right}" height="20" role="img" '
+        f'aria-label="{title}"><title>{title}</title>'
+        f'<path fill="#24292f" d="M3 0h{left - 3}v20H3a3 3 0 0 1-3-3V3a3 3 0 0 1 3-3z"/>'
+        f'<path fill="{_COLOURS[state]}" d="M{left} 0h{right - 3}a3 3 0 0 1 3 3v14a3 3 0 0 1-3 3H{left}z"/>'
+        '<g fill="#fff" font-family="Verdana,DejaVu Sans,sans-serif" font-size="12" text-anchor="middle">'
+        f'<text x="{left / 2:g}" y="14">{label}</text>'
+        f'<text x="{left + right / 2:g}" y="14">{_SIGNS[state]} {word}</text></g></svg>'
+    ).encode()
+
+
+_SHAPES = {
+    State.OPERATIONAL: '<circle cx="10" cy="10" r="8"/>',
+    State.DEGRADED: '<path d="M10 1l9 9-9 9-9-9z"/>',
+    State.PARTIAL: '<path d="M10 1.5l9.5 17H.5z"/>',
+    State.OUTAGE: '<path d="M2 2h16v16H2z"/>',
+    State.MAINTENANCE: '<path d="M10 2a8 8 0 0 0 0 16zm0-1a9 9 0 0 1 0 18v-2a7 7 0 0 0 0-14z"/>',
+    State.UNKNOWN: '<path d="M10 1a9 9 0 1 0 0 18 9 9 0 0 0 0-18zm0 3a6 6 0 1 1 0 12 6 6 0 0 1 0-12z"/>',
+}
+
+
+def sign(state: State) -> bytes:
+    """Return the state's shape alone, for the tab of a browser."""
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 20 20" fill="{_COLOURS[state]}">'
+        f"{_SHAPES[state]}</svg>"
+    ).encode()
+
+
+def _width(text: str) -> int:
+    return int(len(text) * _CHAR_PX) + 14
+
+
+# --- the publisher is silent ------------------------------------------------------------------
+
+
+def silent_documents(snapshot: Snapshot) -> Iterator[tuple[str, bytes]]:
+    """Yield what watchdog.py puts in the place of status, summary, banner and badges."""
+    text = f"Status unknown: checks not running since {words.SINCE_CLOCK} UTC"
+    state = status(snapshot)
+    indicator = state["status"]["indicator"]
+    state["status"] = {
+        "indicator": "minor" if indicator in ("none", "maintenance") else indicator,
+        "description": text,
+    }
+    whole = summary(snapshot)
+    for row in whole["components"]:
+        row |= {"status": "degraded_performance", "description": text}
+    whole["status"] = state["status"]
+    yield FREQUENT[0], encode(state)
+    yield FREQUENT[1], encode(whole)
+    for path, body in banners(snapshot):
+        language = path.split(".")[1] if path.count(".") > 1 else snapshot.page.languages[0]
+        yield path, encode(_silent_banner(json.loads(body), language))
+    yield from badges(snapshot, silent=True)
+
+
+def _silent_banner(document: Json, language: str) -> Json:
+    document |= {
+        "generated_at": words.SINCE_ISO,
+        "state": str(State.UNKNOWN),
+        "headline": words.silent_headline(language),
+        "since": words.SINCE_ISO,
+        "components": [row | {"status": "unknown"} for row in document["components"]],
+    }
+    return document

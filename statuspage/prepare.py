@@ -1,0 +1,71 @@
+"""Brings an installation up to date before its processes start: schema, page, social accounts, the local prober's token.
+
+Prints one JSON object: `probe_token`, and for the demo `user`, `password` and `api_key`.
+"""
+
+import json
+import os
+import secrets
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "statuspage.settings")
+
+import django
+
+django.setup()
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.db import DatabaseError
+
+from desk import applying, keys, siteconfig
+from incidents import reads
+from notifications.routing import SOCIAL
+from probes import services as probes
+from subscribers import services as people
+
+DEMO_USER = "operator"
+
+
+def prepare(now: datetime) -> dict[str, str]:
+    """Do what every start needs; run twice it changes nothing but the local prober's token."""
+    call_command("migrate", interactive=False, verbosity=0)
+    reads.the_page()
+    for channel, (label, _) in settings.CHANNELS.items():
+        if channel in SOCIAL:
+            people.ensure_social(channel=channel, label=label, now=now)
+    return {"probe_token": probes.issue_token(name="local", now=now)}
+
+
+def prepare_demo(site: Path, now: datetime) -> dict[str, str]:
+    """Apply the demo's site.yaml; make an operator and an API key."""
+    words = siteconfig.parse(site.read_text(encoding="utf-8"), around=applying.surroundings(), file=site.name)
+    applying.apply(words, now=now)
+    password = secrets.token_urlsafe(9)
+    users = get_user_model().objects
+    users.filter(username=DEMO_USER).delete()
+    users.create_superuser(DEMO_USER, password=password)
+    return {"user": DEMO_USER, "password": password, "api_key": keys.create(name="demo", scopes=(), now=now)}
+
+
+def main() -> int:
+    now = datetime.now(UTC)
+    try:
+        found = prepare(now)
+        if len(sys.argv) == 3 and sys.argv[1] == "--demo":
+            found |= prepare_demo(Path(sys.argv[2]), now)
+    except DatabaseError as error:
+        print(f"statuspage: DATABASE_URL cannot be used: {str(error).strip().splitlines()[0]}", file=sys.stderr)
+        return 1
+    except siteconfig.BadSite as error:
+        print(f"statuspage: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,284 @@
+"""The environment, read once into one frozen ENVIRON; Django's settings from it."""
+
+import base64
+import fcntl
+import json
+import os
+import secrets
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ as django_environ
+
+from notifications import channels
+from statuspage import embedded
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+SQLITE_BUSY_S = 10  # how long a writer waits for another one: stack.md, "Databases"
+CONNECT_TIMEOUT_S = 3
+
+
+class BadSetting(SystemExit):
+    """A setting is missing or wrong: the start stops with one sentence naming it."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(f"statuspage: {sentence}")
+
+
+@dataclass(frozen=True, slots=True)
+class Environ:
+    """What the process was told, checked. `raw` is for the channels, which read their own variables."""
+
+    raw: dict[str, str]
+    data_dir: Path
+    database_url: str
+    redis_url: str
+    broker_url: str
+    site_url: str
+    secret_key: str
+    field_keys: tuple[bytes, ...]
+    allowed_hosts: tuple[str, ...]
+    trusted_proxies: tuple[str, ...]
+    publish_dir: Path
+    publish_mirrors: tuple[str, ...]
+    heartbeat_url: str
+    allow_private_hooks: bool
+    commit_hint: bool
+    sentry_dsn: str
+    log_level: str
+    log_format: str
+
+
+def read(raw: dict[str, str]) -> Environ:
+    """Check the environment and fill in what is missing. Raises BadSetting."""
+    data_dir = Path(raw.get("DATA_DIR") or "./var").resolve()
+    keys = _keys(raw, data_dir)
+    site_url = (raw.get("SITE_URL") or "http://127.0.0.1:8000").rstrip("/")
+    host = urlsplit(site_url).hostname
+    if urlsplit(site_url).scheme not in ("http", "https") or not host:
+        raise BadSetting(f"SITE_URL is {site_url!r}; expected an address as https://status.example.org")
+    hosts = _words(raw, "ALLOWED_HOSTS") or (host, "127.0.0.1", "localhost", "[::1]")
+    redis_url = raw.get("REDIS_URL") or f"unix://{embedded.socket_path(data_dir)}"
+    return Environ(
+        raw=raw,
+        data_dir=data_dir,
+        database_url=raw.get("DATABASE_URL") or f"sqlite:///{data_dir / 'statuspage.sqlite3'}",
+        redis_url=redis_url,
+        broker_url=raw.get("CELERY_BROKER_URL") or _kombu_url(redis_url),
+        site_url=site_url,
+        secret_key=keys["SECRET_KEY"],
+        field_keys=_field_keys(keys["FIELD_KEYS"]),
+        allowed_hosts=hosts,
+        trusted_proxies=_words(raw, "TRUSTED_PROXIES"),
+        publish_dir=Path(raw.get("PUBLISH_DIR") or data_dir / "public").resolve(),
+        publish_mirrors=_words(raw, "PUBLISH_MIRRORS"),
+        heartbeat_url=raw.get("HEARTBEAT_URL", ""),
+        allow_private_hooks=_switch(raw, "WEBHOOK_ALLOW_PRIVATE", default=False),
+        commit_hint=_switch(raw, "COMMIT_HINT", default=True),
+        sentry_dsn=raw.get("SENTRY_DSN", ""),
+        log_level=_one_of(raw, "LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR")),
+        log_format=_one_of(raw, "LOG_FORMAT", ("text", "json")),
+    )
+
+
+def _words(raw: dict[str, str], name: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in raw.get(name, "").split(",") if word.strip())
+
+
+def _switch(raw: dict[str, str], name: str, *, default: bool) -> bool:
+    value = raw.get(name, "").lower()
+    words = {"": default, "1": True, "on": True, "true": True, "0": False, "off": False, "false": False}
+    if value not in words:
+        raise BadSetting(f"{name} is {raw[name]!r}; expected on or off")
+    return words[value]
+
+
+def _one_of(raw: dict[str, str], name: str, allowed: tuple[str, ...]) -> str:
+    value = raw.get(name) or allowed[0]
+    if value not in allowed:
+        raise BadSetting(f"{name} is {value!r}; expected one of {', '.join(allowed)}")
+    return value
+
+
+def _kombu_url(redis_url: str) -> str:
+    """Return the URL as kombu spells a unix socket."""
+    return redis_url.replace("unix://", "redis+socket://", 1)
+
+
+def _keys(raw: dict[str, str], data_dir: Path) -> dict[str, str]:
+    """Return SECRET_KEY and FIELD_KEYS; those not given are made once and kept in DATA_DIR, readable by us only."""
+    given = {name: raw[name] for name in ("SECRET_KEY", "FIELD_KEYS") if raw.get(name)}
+    if len(given) == 2:
+        return given
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with open(os.open(data_dir / "keys.json", os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            kept: dict[str, str] = json.loads(file.read() or "{}")
+            if not kept:
+                kept = {
+                    "SECRET_KEY": secrets.token_urlsafe(50),
+                    "FIELD_KEYS": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+                }
+                file.write(json.dumps(kept))
+                file.flush()
+                os.fsync(file.fileno())
+    except OSError as error:
+        raise BadSetting(f"DATA_DIR {data_dir} cannot be written ({error.strerror}); name a folder of yours") from error
+    return kept | given
+
+
+def _field_keys(text: str) -> tuple[bytes, ...]:
+    try:
+        keys = tuple(base64.urlsafe_b64decode(word) for word in text.split(","))
+    except ValueError:
+        keys = ()
+    if not keys or any(len(key) != 32 for key in keys):
+        raise BadSetting("FIELD_KEYS must be keys of 32 bytes in URL-safe base64, separated by commas, newest first")
+    return keys
+
+
+def _databases(url: str) -> dict[str, dict[str, Any]]:
+    try:
+        config = django_environ.Env.db_url_config(url)
+    except (ValueError, django_environ.ImproperlyConfigured):
+        config = {}
+    engine = str(config.get("ENGINE", ""))
+    if engine.endswith("sqlite3"):
+        config["OPTIONS"] = {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": SQLITE_BUSY_S,
+            # FULL: after a power cut a forgotten "accepted" would be sent twice (stack.md, "Databases").
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+        }
+        config["CONN_MAX_AGE"] = None
+    elif "postgresql" in engine:
+        config.setdefault("OPTIONS", {}).setdefault("connect_timeout", CONNECT_TIMEOUT_S)
+        config["CONN_MAX_AGE"] = None
+        config["CONN_HEALTH_CHECKS"] = True
+    else:
+        raise BadSetting("DATABASE_URL is not postgres://user:password@host/name or sqlite:///path")
+    return {"default": config}
+
+
+ENVIRON = read(dict(os.environ))
+
+try:
+    OPEN_CHANNELS = channels.configured(ENVIRON.raw)
+except channels.Misconfigured as error:
+    raise BadSetting(str(error)) from error
+# What subscribers/ knows of the channels: name -> (label, kind of address).
+CHANNELS: dict[str, tuple[str, str]] = {
+    name: (channel.label, channel.address_kind.value) for name, channel in OPEN_CHANNELS.items()
+}
+
+SECRET_KEY = ENVIRON.secret_key
+FIELD_KEYS = ENVIRON.field_keys
+DATA_DIR = ENVIRON.data_dir
+SITE_URL = ENVIRON.site_url
+REDIS_URL = ENVIRON.redis_url
+COMMIT_HINT = ENVIRON.commit_hint
+PUBLISH_DIR = ENVIRON.publish_dir
+PUBLISH_MIRRORS = ENVIRON.publish_mirrors
+HEARTBEAT_URL = ENVIRON.heartbeat_url
+TRUSTED_PROXIES = ENVIRON.trusted_proxies
+ALLOWED_HOSTS = list(ENVIRON.allowed_hosts)
+DEBUG = False
+
+_https = SITE_URL.startswith("https://")
+CSRF_TRUSTED_ORIGINS = [SITE_URL]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
+SESSION_COOKIE_AGE = 12 * 3600  # an on-call shift: security.md, "Admin"
+SECURE_HSTS_SECONDS = 31_536_000 if _https else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _https
+SECURE_SSL_REDIRECT = False  # the proxy in front does it; a probe of /health over http must not be sent away
+SECURE_REFERRER_POLICY = "no-referrer"
+X_FRAME_OPTIONS = "DENY"
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "anymail",
+    "incidents.apps.IncidentsConfig",
+    "subscribers.apps.SubscribersConfig",
+    "probes.apps.ProbesConfig",
+    "notifications.apps.NotificationsConfig",
+    "public.apps.PublicConfig",
+    "desk.apps.DeskConfig",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "statuspage.urls"
+WSGI_APPLICATION = "statuspage.wsgi.application"
+APPEND_SLASH = False
+LOGIN_URL = "/admin/login/"
+DATABASES = _databases(ENVIRON.database_url)
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("es", "Español")]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "/static/"
+STATICFILES_DIRS: list[Path] = []
+WHITENOISE_USE_FINDERS = True  # no collectstatic step before the first page
+WHITENOISE_AUTOREFRESH = False
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+SILENCED_SYSTEM_CHECKS = ["security.W008"]  # SSL redirect is the proxy's: see SECURE_SSL_REDIRECT
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "text": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
+        "json": {"()": "statuspage.logs.JsonFormatter"},
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": ENVIRON.log_format}},
+    "root": {"handlers": ["stderr"], "level": ENVIRON.log_level},
+    # tweepy and requests print bearer tokens and query strings at DEBUG.
+    "loggers": {
+        name: {"level": "WARNING"} for name in ("tweepy", "urllib3", "requests_oauthlib", "oauthlib", "twilio", "kombu")
+    },
+}
+
+if ENVIRON.sentry_dsn:
+    import sentry_sdk
+
+    # No bodies, no addresses, no query strings: session ids travel in them .
+    sentry_sdk.init(dsn=ENVIRON.sentry_dsn, send_default_pii=False, max_request_body_size="never")

@@ -1,0 +1,16 @@
+"""Every route of the system on one screen. The published files are served ahead of these: public/serve.py."""
+
+from django.contrib import admin
+from django.urls import URLPattern, URLResolver, include, path
+
+import desk.urls
+import notifications.receipts
+import subscribers.urls
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("admin/", admin.site.urls),
+    path("probes/", include("probes.urls")),
+    *notifications.receipts.urlpatterns,  # /receipts/…
+    *subscribers.urls.urlpatterns,  # /subscribe /confirm /manage /unsubscribe
+    *desk.urls.urlpatterns,  # /desk /v1 /intake /health /metrics
+]

@@ -1,0 +1,1 @@
+"""People: who wants to hear of what, by which channel."""

@@ -1,0 +1,383 @@
+"""The line from an entry to a settled delivery, on a real database."""
+
+from datetime import timedelta
+
+import pytest
+
+from incidents import services
+from incidents.lifecycle import Audience, CallReason, Status
+from incidents.models import Incident, Update
+from notifications import channels, outbox
+from notifications.models import Broadcast, Delivery, DeliveryState
+from notifications.outbox import Settlement
+from subscribers.models import Letter, LetterKind, Role, State, Suppression
+from tests import world
+from tests.world import MAJOR, NOW, PARTIAL
+
+pytestmark = pytest.mark.django_db
+SOON = NOW + timedelta(seconds=1)
+
+
+def shown(incident: Incident) -> None:
+    services.mark_shown(list(incident.updates.values_list("pk", flat=True)), now=SOON)
+
+
+def queue(incident: Incident) -> list[Delivery]:
+    shown(incident)
+    outbox.open_entries(SOON)
+    outbox.fan_out(SOON)
+    return list(Delivery.objects.filter(broadcast__incident=incident).order_by("pk"))
+
+
+def hand_over(channel: str = "email") -> list[str]:
+    """Send everything due on `channel` through a provider that accepts; return whom it went to."""
+    told = []
+    while claimed := outbox.claim(channel, rows=100):
+        sending = outbox.admit(claimed, claimed.ids)
+        told += [delivery.subscription.uid for delivery in sending]
+        done = [Settlement(delivery, channels.accepted("id"), outbox.database_now()) for delivery in sending]
+        outbox.settle(done, lease=claimed.lease, provider="test", critical=True)
+    return told
+
+
+# --- who is queued ----------------------------------------------------------------------------------------------------
+
+
+def test_a_follower_of_the_component_is_queued() -> None:
+    follow = world.component()
+    person = world.person(only=follow)
+    assert [delivery.subscription for delivery in queue(world.incident(follow))] == [person]
+
+
+def test_a_follower_of_another_component_hears_nothing() -> None:
+    world.person(only=world.component("login"))
+    assert queue(world.incident(world.component("follow"))) == []
+
+
+def test_an_incident_without_components_is_for_everyone() -> None:
+    world.person(only=world.component("login"))
+    assert len(queue(world.incident())) == 1
+
+
+@pytest.mark.parametrize(
+    "who",
+    [
+        pytest.param({"state": State.PENDING}, id="has not confirmed"),
+        pytest.param({"state": State.GONE}, id="has left"),
+        pytest.param({"role": Role.OPERATOR}, id="is an operator"),
+        pytest.param({"channel": "voice", "address": "+12125550100"}, id="has not asked to be woken"),
+    ],
+)
+def test_nobody_is_told_who_did_not_ask(who: dict[str, object]) -> None:
+    world.person(**who)  # type: ignore[arg-type]  # the table's own words
+    assert queue(world.incident(world.component())) == []
+
+
+def test_who_asked_to_be_woken_is_called_for_a_critical_component_only() -> None:
+    world.person("voice", "+12125550100", wake_me=True)
+    assert len(queue(world.incident(world.component("follow", critical=True)))) == 1
+    assert queue(world.incident(world.component("site", critical=False))) == []
+
+
+def test_a_suppressed_address_is_counted_but_not_sent() -> None:
+    person = world.person()
+    Suppression.objects.create(channel="email", address_hash=person.address_hash, reason="bounced")
+    assert [delivery.state for delivery in queue(world.incident())] == ["suppressed"]
+    assert hand_over() == []
+
+
+def test_importing_500_old_incidents_messages_nobody() -> None:
+    world.person()
+    for number in range(500):
+        world.incident(name=f"Old {number}", backfilled=True, status=Status.RESOLVED, started_at=NOW)
+    outbox.open_entries(NOW + timedelta(minutes=1))
+    assert (Update.objects.count(), Broadcast.objects.count()) == (500, 0)
+
+
+def test_fan_out_run_twice_queues_once() -> None:
+    world.person()
+    incident = world.incident()
+    queue(incident)
+    Broadcast.objects.update(fanned_out_at=None, cursor={})
+    assert len(queue(incident)) == 1
+
+
+def test_fan_out_resumes_where_it_stopped(monkeypatch) -> None:  # type: ignore[no-untyped-def]  # pytest's fixtures
+    monkeypatch.setattr(outbox, "CHUNK_ROWS", 2)  # a bound of ours, made small
+    people = [world.person(address=f"p{number}@family.example") for number in range(7)]
+    incident = world.incident()
+    shown(incident)
+    outbox.open_entries(SOON)
+    assert outbox.fan_out(SOON, rows_max=3) == 4  # whole chunks, stopped past the bound
+    assert Broadcast.objects.get().fanned_out_at is None
+    outbox.fan_out(SOON)
+    assert Delivery.objects.count() == len(people)
+    assert Broadcast.objects.get().fanned_out_at == SOON
+
+
+def test_an_update_waits_to_be_shown_but_not_for_ever() -> None:
+    world.person()
+    world.incident()
+    outbox.open_entries(NOW + timedelta(seconds=4))
+    assert not Broadcast.objects.exists()
+    outbox.open_entries(NOW + timedelta(seconds=6))
+    assert Broadcast.objects.count() == 1
+
+
+def test_two_sweeps_open_one_broadcast() -> None:
+    incident = world.incident()
+    shown(incident)
+    assert [outbox.open_entries(SOON), outbox.open_entries(SOON)] == [1, 0]
+
+
+def test_an_entry_of_the_day_before_yesterday_is_not_sent() -> None:
+    world.person()
+    world.incident(now=NOW - timedelta(hours=25))
+    assert outbox.open_entries(NOW) == 0
+
+
+def test_a_call_goes_to_the_operators_on_their_channels() -> None:
+    operator = world.person("sms", "+15005550010", role=Role.OPERATOR)
+    world.person()
+    services.call_operators(page=world.page(), reason=CallReason.BLIND, text="Blind.", key="k", now=NOW)
+    outbox.open_entries(SOON)
+    outbox.fan_out(SOON)
+    assert Delivery.objects.get().subscription == operator
+
+
+def test_a_letter_goes_to_one_person_who_need_not_have_confirmed() -> None:
+    person = world.person(state=State.PENDING)
+    world.person(address="other@family.example")
+    Letter.objects.create(subscription=person, kind=LetterKind.CONFIRM)
+    outbox.open_entries(SOON)
+    assert hand_over() == [person.uid]
+
+
+# --- what overtakes what ----------------------------------------------------------------------------------------------
+
+
+def say(incident: Incident, status: Status, **words: object) -> None:
+    services.publish_update(incident, status=status, body="More.", actor="ann", now=SOON, **words)  # type: ignore[arg-type]
+
+
+def test_an_overtaken_update_is_superseded_and_the_person_hears_the_newest() -> None:
+    world.person()
+    incident = world.incident()
+    queue(incident)
+    say(incident, Status.RESOLVED)
+    queue(incident)
+    hand_over()
+    states = Delivery.objects.order_by("broadcast__number").values_list("state", flat=True)
+    assert list(states) == ["superseded", "accepted"]
+
+
+def test_an_update_that_sms_would_not_hear_inherits_what_it_overtakes() -> None:
+    person = world.person("sms", "+12125550100")
+    incident = world.incident()
+    queue(incident)
+    say(incident, Status.IDENTIFIED)
+    rows = queue(incident)
+    assert [(row.broadcast.number, row.urgent) for row in rows] == [(1, True), (2, True)]
+    assert hand_over("sms") == [person.uid]
+    assert [row.state for row in Delivery.objects.order_by("pk")] == ["superseded", "accepted"]
+
+
+def test_sms_hears_nothing_of_a_later_update_when_the_first_was_sent() -> None:
+    world.person("sms", "+12125550100")
+    incident = world.incident()
+    queue(incident)
+    hand_over("sms")
+    say(incident, Status.IDENTIFIED)
+    assert len(queue(incident)) == 1
+
+
+def test_sms_hears_a_new_impact_and_the_end() -> None:
+    world.person("sms", "+12125550100")
+    follow = world.component()
+    incident = world.incident(follow, status=PARTIAL)
+    queue(incident)
+    hand_over("sms")
+    say(incident, Status.IDENTIFIED, components={follow: MAJOR})
+    queue(incident)
+    hand_over("sms")
+    say(incident, Status.RESOLVED)
+    queue(incident)
+    assert Delivery.objects.count() == 3
+
+
+def test_a_broadcast_overtaken_before_its_fan_out_hands_its_people_on() -> None:
+    world.person("sms", "+12125550100")
+    incident = world.incident()
+    shown(incident)
+    outbox.open_entries(SOON)
+    say(incident, Status.IDENTIFIED)  # by itself nothing that SMS would hear
+    queue(incident)
+    assert [row.broadcast.number for row in Delivery.objects.all()] == [2]
+
+
+def test_an_older_message_waits_while_a_newer_update_is_not_queued_yet() -> None:
+    world.person()
+    incident = world.incident()
+    queue(incident)
+    say(incident, Status.IDENTIFIED)
+    claimed = outbox.claim("email", rows=10)
+    assert claimed
+    assert outbox.admit(claimed, claimed.ids) == []
+    assert Delivery.objects.get().state == "pending"
+
+
+def test_a_social_account_gets_every_update_in_order() -> None:
+    world.person("x", "account", role=Role.SOCIAL)
+    incident = world.incident()
+    queue(incident)
+    say(incident, Status.IDENTIFIED)
+    queue(incident)
+    assert len(hand_over("x")) == 2
+
+
+def test_an_incident_with_social_off_is_not_posted() -> None:
+    world.person("x", "account", role=Role.SOCIAL)
+    assert queue(world.incident(social=False)) == []
+
+
+def test_a_retraction_goes_to_who_was_told_and_to_nobody_else() -> None:
+    told = world.person()
+    incident = world.incident()
+    queue(incident)
+    hand_over()
+    world.person(address="late@family.example")
+    services.retract(incident, body="A false alarm.", actor="ann", now=SOON)
+    queue(incident)
+    assert hand_over() == [told.uid]
+
+
+def test_a_retracted_alarm_is_not_sent_any_more() -> None:
+    world.person()
+    incident = world.incident()
+    queue(incident)
+    services.retract(incident, body="A false alarm.", actor="ann", now=SOON)
+    queue(incident)
+    assert hand_over() == []
+    assert Delivery.objects.get().state == "superseded"
+
+
+def test_the_all_clear_calls_only_who_answered() -> None:
+    answered, silent = (world.person("voice", f"+1212555010{n}", wake_me=True) for n in (1, 2))
+    incident = world.incident(world.component())
+    queue(incident)
+    hand_over("voice")
+    Delivery.objects.filter(subscription=answered).update(answered_at=SOON)
+    say(incident, Status.RESOLVED)
+    queue(incident)
+    assert hand_over("voice") == [answered.uid]
+    assert not Delivery.objects.filter(subscription=silent, broadcast__number=2).exists()
+
+
+def test_an_update_for_nobody_is_not_broadcast() -> None:
+    world.person()
+    incident = world.incident(audience=Audience.NOBODY)
+    assert queue(incident) == []
+
+
+# --- leases -----------------------------------------------------------------------------------------------------------
+
+
+def test_two_workers_never_claim_the_same_delivery() -> None:
+    for number in range(10):
+        world.person(address=f"p{number}@family.example")
+    queue(world.incident())
+    claims = [outbox.claim("email", rows=6), outbox.claim("email", rows=6)]
+    ids = [pk for claimed in claims if claimed for pk in claimed.ids]
+    assert len(ids) == len(set(ids)) == 10
+
+
+def test_what_a_dead_worker_had_not_sent_is_due_again() -> None:
+    world.person()
+    queue(world.incident())
+    outbox.claim("email", rows=10)
+    Delivery.objects.update(lease_until=NOW)
+    outbox.sweep_leases()
+    assert len(hand_over()) == 1
+
+
+def test_what_a_dead_worker_was_sending_is_unknown_and_sent_once_more() -> None:
+    world.person()
+    queue(world.incident(world.component()))
+    claimed = outbox.claim("email", rows=10)
+    assert claimed
+    outbox.admit(claimed, claimed.ids)
+    Delivery.objects.update(lease_until=NOW)
+    outbox.sweep_leases()
+    delivery = Delivery.objects.get()
+    assert (delivery.state, delivery.maybe_sent) == ("pending", True)
+    assert delivery.due_at > outbox.database_now() + timedelta(seconds=30)
+
+
+def test_an_outcome_after_the_lease_was_lost_writes_nothing() -> None:
+    world.person()
+    queue(world.incident())
+    claimed = outbox.claim("email", rows=10)
+    assert claimed
+    sending = outbox.admit(claimed, claimed.ids)
+    Delivery.objects.update(lease="another")
+    done = [Settlement(delivery, channels.accepted("id"), SOON) for delivery in sending]
+    assert outbox.settle(done, lease=claimed.lease, provider="test", critical=True) == 0
+
+
+def test_who_unsubscribes_after_the_fan_out_hears_nothing() -> None:
+    person = world.person()
+    queue(world.incident())
+    type(person).objects.filter(pk=person.pk).update(state=State.GONE)
+    assert hand_over() == []
+    assert Delivery.objects.get().state == "suppressed"
+
+
+def test_a_halted_broadcast_sends_nothing_more() -> None:
+    world.person()
+    queue(world.incident())
+    claimed = outbox.claim("email", rows=10)
+    assert claimed
+    outbox.halt(Broadcast.objects.get(), now=SOON)
+    assert outbox.admit(claimed, claimed.ids) == []
+    assert Delivery.objects.get().state == "halted"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state"),
+    [
+        pytest.param(channels.accepted("id"), DeliveryState.ACCEPTED, id="accepted"),
+        pytest.param(channels.retry("busy"), DeliveryState.PENDING, id="retry"),
+        pytest.param(channels.refused("no such number", dead=True), DeliveryState.REFUSED, id="refused"),
+        pytest.param(channels.unknown("timeout"), DeliveryState.PENDING, id="unknown is tried once more"),
+    ],
+)
+def test_an_outcome_settles_its_delivery(outcome: channels.Outcome, state: DeliveryState) -> None:
+    world.person()
+    queue(world.incident(world.component()))
+    claimed = outbox.claim("email", rows=10)
+    assert claimed
+    [delivery] = outbox.admit(claimed, claimed.ids)
+    outbox.settle([Settlement(delivery, outcome, SOON)], lease=claimed.lease, provider="test", critical=True)
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.lease) == (state, "")
+    assert Suppression.objects.exists() == outcome.dead
+
+
+def test_a_second_unknown_stays_unknown() -> None:
+    world.person()
+    queue(world.incident(world.component()))
+    for _ in range(2):
+        Delivery.objects.update(due_at=NOW)
+        claimed = outbox.claim("email", rows=10)
+        assert claimed
+        [delivery] = outbox.admit(claimed, claimed.ids)
+        unknown = Settlement(delivery, channels.unknown("timeout"), SOON)
+        outbox.settle([unknown], lease=claimed.lease, provider="test", critical=True)
+    assert Delivery.objects.get().state == "unknown"
+
+
+def test_a_rate_is_kept_by_all_workers_together() -> None:
+    first = outbox.reserve("sms", 10.0, 20)
+    second = outbox.reserve("sms", 10.0, 20)
+    assert first == pytest.approx(0, abs=0.2)
+    assert second == pytest.approx(2.0, abs=0.5)

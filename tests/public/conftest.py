@@ -1,0 +1,13 @@
+"""A folder of public files for each test."""
+
+from pathlib import Path
+
+import pytest
+from pytest_django import Settings
+
+
+@pytest.fixture
+def folder(tmp_path: Path, settings: Settings) -> Path:
+    settings.PUBLISH_DIR = tmp_path / "public"
+    settings.PUBLISH_MIRRORS = ()
+    return tmp_path / "public"

@@ -1,0 +1,101 @@
+"""A page published by hand, with the database gone."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from public import clock, watchdog
+from tests import world
+from tests.world import NOW
+
+NOTICE = """
+name: Followers may not receive readings
+body: We are looking.
+what_to_do: Check the wearer.
+next_update_by: 2026-11-23T02:30:00Z
+components: {follow: major_outage}
+"""
+
+
+def publish(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command("publish", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def by_hand(tmp_path: Path, text: str = NOTICE) -> str:
+    file = tmp_path / "notice.yaml"
+    file.write_text(text)
+    return publish("--break-glass", str(file))
+
+
+def test_without_any_database_a_notice_is_published(folder: Path, tmp_path: Path) -> None:
+    # No django_db mark: a query would fail this test.
+    assert "files written" in by_hand(tmp_path)
+    page = (folder / "index.html").read_text()
+    assert "Followers may not receive readings" in page
+    assert "Check the wearer." in page
+    banner = json.loads((folder / "banner.json").read_bytes())
+    assert banner["state"] == "outage"
+    assert banner["next_update_by"] == "2026-11-23T02:30:00.000Z"
+    assert banner["valid_for_s"] > 3600
+    summary = json.loads((folder / "api/v2/summary.json").read_bytes())
+    assert summary["incidents"][0]["incident_updates"][0]["body"] == "We are looking."
+
+
+@pytest.mark.django_db
+def test_a_notice_keeps_the_page_s_id_its_parts_and_all_other_files(folder: Path, tmp_path: Path) -> None:
+    world.component("follow")
+    world.component("login")
+    old = world.incident(name="Earlier")
+    clock.tick(NOW)
+    before = json.loads((folder / "api/v2/status.json").read_bytes())["page"]["id"]
+    by_hand(tmp_path)
+    assert json.loads((folder / "api/v2/status.json").read_bytes())["page"]["id"] == before
+    statuses = {row["slug"]: row["status"] for row in json.loads((folder / "banner.json").read_bytes())["components"]}
+    assert statuses == {"follow": "major_outage", "login": "operational"}
+    assert "Earlier" in (folder / "incidents" / old.uid).read_text()
+    assert "Earlier" in (folder / "history.atom").read_text()
+
+
+@pytest.mark.django_db
+def test_the_clock_leaves_a_notice_alone_until_the_database_is_to_speak_again(
+    folder: Path, tmp_path: Path
+) -> None:
+    world.component("follow")
+    clock.tick(NOW)
+    by_hand(tmp_path)
+    world.incident(name="From the database")
+    clock.tick(NOW)
+    assert "From the database" not in (folder / "index.html").read_text()
+    publish()
+    assert "From the database" in (folder / "index.html").read_text()
+    assert not (folder / watchdog.HELD).exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param("name: Down", "needs body", id="no text"),
+        pytest.param("body: Down", "needs name", id="no name"),
+        pytest.param("[1, 2]", "must hold keys", id="a list"),
+        pytest.param("name: {", "neither YAML nor JSON", id="no YAML"),
+        pytest.param(NOTICE + "colour: red", '"colour"', id="an unknown key"),
+        pytest.param(NOTICE.replace("major_outage", "broken"), "components.follow", id="no status"),
+        pytest.param(NOTICE.replace("2026-11-23T02:30:00Z", "soon"), "next_update_by", id="no time"),
+    ],
+)
+def test_a_wrong_notice_changes_nothing_and_says_why(
+    folder: Path, tmp_path: Path, text: str, said: str
+) -> None:
+    with pytest.raises(CommandError, match=said):
+        by_hand(tmp_path, text)
+    assert not folder.exists()
+
+
+def test_a_notice_that_is_not_there_is_said(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="cannot be read"):
+        publish("--break-glass", str(tmp_path / "nothing.yaml"))

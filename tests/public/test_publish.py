@@ -1,0 +1,122 @@
+"""Files: written when they change, whole, compressed, the index last; and to mirrors."""
+
+import gzip
+import os
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from public import watchdog
+from public.publish import Publisher
+from tests.public.cast import NOW, PAGE, component, incident, maintenance, snapshot
+
+LATER = NOW + timedelta(seconds=10)
+
+
+def files(folder: Path) -> dict[str, int]:
+    """Return when each file was written."""
+    return {
+        str(path.relative_to(folder)): path.stat().st_mtime_ns
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_a_url_s_file_has_the_url_s_own_path(tmp_path: Path) -> None:
+    Publisher(tmp_path).publish(snapshot(incident(), maintenance()))
+    for path in (
+        "index.html", "history", "incidents/incident0001", "maintenance/maintenance1", "incidents/maintenance1",
+        "components/follow", "history.rss", "history.atom", "banner.json", "banner.es.json", "banner.js",
+        "badge.svg", "badge/follow.svg", "api/v2/incidents.json", "api/v2/incidents/unresolved.json",
+        "api/v2/scheduled-maintenances/active.json", "page.css", "page.js", "favicon.svg",
+    ):  # fmt: skip
+        assert (tmp_path / path).is_file(), path
+
+
+def test_every_file_has_a_compressed_twin_of_the_same_content(tmp_path: Path) -> None:
+    Publisher(tmp_path).publish(snapshot(incident()))
+    plain = [path for path in files(tmp_path) if not path.endswith(".gz") and not path.startswith(".published")]
+    assert len(plain) > 20
+    for path in plain:
+        assert gzip.decompress((tmp_path / f"{path}.gz").read_bytes()) == (tmp_path / path).read_bytes()
+
+
+def test_no_half_written_file_is_left(tmp_path: Path) -> None:
+    Publisher(tmp_path).publish(snapshot(incident()))
+    assert not [path for path in files(tmp_path) if path.endswith(".tmp")]
+
+
+def test_the_index_is_written_after_all_else(tmp_path: Path) -> None:
+    Publisher(tmp_path).publish(snapshot(incident()))
+    written = files(tmp_path)
+    newest = max(at for path, at in written.items() if not path.startswith(("index.html", ".published")))
+    assert written["index.html"] >= newest
+    assert written[".published"] >= written["index.html"]
+
+
+def test_what_did_not_change_is_not_written_again(tmp_path: Path) -> None:
+    publisher = Publisher(tmp_path)
+    publisher.publish(snapshot(incident(), now=NOW))
+    before = files(tmp_path)
+    publisher.publish(snapshot(incident(), now=NOW, page=replace(PAGE, updated_at=LATER)))
+    changed = {path for path, at in files(tmp_path).items() if before[path] != at}
+    assert {"index.html", "history.rss", "api/v2/status.json"} > changed - {"index.html.gz"} or "history.rss" in changed
+    assert not {"page.css", "incidents/incident0001", "badge.svg", "components/follow"} & changed
+
+
+def test_files_can_be_read_by_a_web_server_of_another_user(tmp_path: Path) -> None:
+    Publisher(tmp_path).publish(snapshot())
+    assert os.stat(tmp_path / "index.html").st_mode & 0o777 == 0o644
+
+
+def test_a_component_that_is_gone_loses_its_files(tmp_path: Path) -> None:
+    publisher = Publisher(tmp_path)
+    publisher.publish(snapshot(components=(component(), component("web"))))
+    publisher.publish(snapshot(components=(component(),)))
+    assert (tmp_path / "components/follow").exists()
+    assert not (tmp_path / "components/web").exists()
+    assert not (tmp_path / "badge/web.svg").exists()
+
+
+def test_a_mirror_gets_the_same_files_and_loses_the_same(tmp_path: Path) -> None:
+    publisher = Publisher(tmp_path / "here", [str(tmp_path / "there")])
+    publisher.publish(snapshot(components=(component(), component("web"))))
+    publisher.publish(snapshot(components=(component(),)))
+    publisher.finish_mirrors(10)
+    for path in ("index.html", "index.html.gz", "api/v2/summary.json", "badge/follow.svg"):
+        assert (tmp_path / "there" / path).read_bytes() == (tmp_path / "here" / path).read_bytes()
+    assert not (tmp_path / "there/components/web").exists()
+
+
+def test_a_broken_mirror_holds_nobody_up_and_catches_up(tmp_path: Path) -> None:
+    mirror = tmp_path / "there"
+    mirror.write_text("a file where the folder should be")
+    publisher = Publisher(tmp_path / "here", [str(mirror)])
+    publisher.publish(snapshot())
+    publisher.finish_mirrors(10)
+    assert (tmp_path / "here/index.html").exists()
+    mirror.unlink()
+    publisher.publish(snapshot(now=LATER), everything=False)
+    publisher.finish_mirrors(10)
+    assert (mirror / "page.css").exists()
+    assert (mirror / "index.html").read_bytes() == (tmp_path / "here/index.html").read_bytes()
+
+
+def test_an_open_incident_s_page_turns_overdue_without_news(tmp_path: Path) -> None:
+    promised = incident(next_update_by=NOW + timedelta(seconds=5))
+    publisher = Publisher(tmp_path)
+    publisher.publish(snapshot(promised))
+    assert "Next update by" in (tmp_path / "incidents/incident0001").read_text()
+    publisher.publish(snapshot(promised, now=LATER), everything=False)
+    assert "overdue since" in (tmp_path / "incidents/incident0001").read_text()
+
+
+def test_after_the_watchdog_everything_is_written_again(tmp_path: Path) -> None:
+    publisher = Publisher(tmp_path)
+    publisher.publish(snapshot())
+    stamp = (tmp_path / watchdog.STAMP).stat().st_mtime
+    assert watchdog.watch(tmp_path, stamp + 91)
+    assert b"unknown" in (tmp_path / "badge.svg").read_bytes()
+    publisher.publish(snapshot(now=LATER), everything=False)
+    assert b"unknown" not in (tmp_path / "badge.svg").read_bytes()
+    assert b"Everything is working" in (tmp_path / "index.html").read_bytes()

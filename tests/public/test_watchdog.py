@@ -1,0 +1,98 @@
+"""What the world reads when the publisher is silent."""
+
+import ast
+import gzip
+import json
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from public import watchdog
+from public.publish import Publisher
+from tests.public.cast import MAJOR, component, incident, snapshot, update
+
+ROOT = Path(watchdog.__file__).parent.parent
+HURT = component(status=MAJOR)
+START_S = 15.0  # how long a process may take on a busy machine
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    Publisher(tmp_path).publish(
+        snapshot(incident(HURT, updates=(update(what_to_do="Check the wearer."),)), components=(HURT,))
+    )
+    return tmp_path
+
+
+def silent_for(folder: Path, seconds: float) -> bool:
+    return watchdog.watch(folder, (folder / watchdog.STAMP).stat().st_mtime + seconds)
+
+
+def test_a_publisher_that_was_heard_lately_is_left_alone(published: Path) -> None:
+    before = (published / "index.html").read_bytes()
+    assert not silent_for(published, 89)
+    assert (published / "index.html").read_bytes() == before
+
+
+def test_after_ninety_seconds_every_answer_is_unknown_since_when(published: Path) -> None:
+    at = datetime.fromtimestamp((published / watchdog.STAMP).stat().st_mtime, UTC)
+    assert silent_for(published, 91)
+    banner = json.loads((published / "banner.json").read_bytes())
+    assert (banner["state"], banner["what_to_do"]) == ("unknown", "Check the wearer.")
+    assert abs((datetime.fromisoformat(banner["since"]) - at).total_seconds()) < 1
+    status = json.loads((published / "api/v2/status.json").read_bytes())["status"]
+    assert status["description"] == f"Status unknown: checks not running since {at:%H:%M} UTC"
+    assert status["indicator"] == "major" or status["indicator"] == "critical"
+    page = (published / "index.html").read_text()
+    assert f"no news since {at:%H:%M} UTC" in page
+    assert "Check the wearer." in page
+    assert "@@" not in page
+
+
+def test_the_compressed_twin_is_swapped_too(published: Path) -> None:
+    silent_for(published, 91)
+    for path in ("index.html", "banner.json", "badge.svg", "badge/follow.svg"):
+        assert gzip.decompress((published / f"{path}.gz").read_bytes()) == (published / path).read_bytes()
+
+
+def test_it_swaps_once(published: Path) -> None:
+    assert silent_for(published, 91)
+    assert not silent_for(published, 120)
+
+
+def test_a_folder_that_was_never_published_to_is_left_alone(tmp_path: Path) -> None:
+    assert not watchdog.watch(tmp_path, time.time())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_page_published_by_hand_stays_for_a_day(published: Path) -> None:
+    watchdog.hold(published)
+    held_at = (published / watchdog.HELD).stat().st_mtime
+    assert not watchdog.watch(published, held_at + 3600)
+    assert watchdog.watch(published, held_at + watchdog.HELD_MAX_S + 1)
+
+
+def test_it_needs_no_django() -> None:
+    code = "import sys, public.watchdog; print([name for name in sys.modules if name.startswith('django')])"
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ast.literal_eval(told.stdout) == []
+
+
+@pytest.mark.slow
+def test_as_a_process_it_swaps_and_stops_when_told(published: Path) -> None:
+    command = [sys.executable, "-m", "public.watchdog", "--dir", str(published), "--silent-s", "0.1"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + START_S
+        while b"cannot tell" not in (published / "index.html").read_bytes():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        process.terminate()
+        _, said = process.communicate(timeout=START_S)
+    assert process.returncode == 0
+    assert b"the publisher is silent" in said
