@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from desk.forms import (
     DeclareForm,
@@ -35,11 +36,15 @@ class Action:
     takes_template: bool = False
 
 
-def _declare(page: Page, incident: Incident | None, form: Speech, actor: str, now: datetime) -> Incident:
+def _declare(
+    page: Page, incident: Incident | None, form: Speech, actor: str, now: datetime
+) -> Incident:
     return services.declare(**_declared(page, form, actor, now))
 
 
-def _declared(page: Page, form: Speech, actor: str, now: datetime) -> dict[str, object]:
+def _declared(
+    page: Page, form: Speech, actor: str, now: datetime
+) -> dict[str, Any]:  # Any: the words of declare()
     draft = form.draft(now)
     chosen = Template.objects.filter(page=page, slug=form.data.get("template", "")).first()
     return {
@@ -52,10 +57,12 @@ def _declared(page: Page, form: Speech, actor: str, now: datetime) -> dict[str, 
 
 def keep_draft(page: Page, form: Speech, *, actor: str, now: datetime) -> Incident:
     """Keep a declaration as a draft that waits for a person."""
-    return services.declare(**_declared(page, form, actor, now), published=False)  # type: ignore[arg-type]  # its own words
+    return services.declare(**_declared(page, form, actor, now), published=False)
 
 
-def _schedule(page: Page, incident: Incident | None, form: Speech, actor: str, now: datetime) -> Incident:
+def _schedule(
+    page: Page, incident: Incident | None, form: Speech, actor: str, now: datetime
+) -> Incident:
     said = form.cleaned_data
     return services.schedule(
         page=page, name=said["name"], body=said["body"], what_to_do=said["what_to_do"],
@@ -65,7 +72,9 @@ def _schedule(page: Page, incident: Incident | None, form: Speech, actor: str, n
     )  # fmt: skip
 
 
-def _update(page: Page, incident: Incident | None, form: Speech, actor: str, now: datetime) -> Incident:
+def _update(
+    page: Page, incident: Incident | None, form: Speech, actor: str, now: datetime
+) -> Incident:
     assert incident is not None, "the address names an incident"
     draft = form.draft(now)
     services.publish_update(
@@ -76,7 +85,9 @@ def _update(page: Page, incident: Incident | None, form: Speech, actor: str, now
     return incident
 
 
-def _publish_draft(page: Page, incident: Incident | None, form: Speech, actor: str, now: datetime) -> Incident:
+def _publish_draft(
+    page: Page, incident: Incident | None, form: Speech, actor: str, now: datetime
+) -> Incident:
     assert incident is not None, "the address names an incident"
     services.publish_draft(
         incident, body=form.cleaned_data["body"], what_to_do=form.cleaned_data["what_to_do"], by_person=True,
@@ -85,13 +96,17 @@ def _publish_draft(page: Page, incident: Incident | None, form: Speech, actor: s
     return incident
 
 
-def _retract(page: Page, incident: Incident | None, form: Speech, actor: str, now: datetime) -> Incident:
+def _retract(
+    page: Page, incident: Incident | None, form: Speech, actor: str, now: datetime
+) -> Incident:
     assert incident is not None, "the address names an incident"
     services.retract(incident, body=form.cleaned_data["body"], speaker=actor, actor=actor, now=now)
     return incident
 
 
-def _reopen(page: Page, incident: Incident | None, form: Speech, actor: str, now: datetime) -> Incident:
+def _reopen(
+    page: Page, incident: Incident | None, form: Speech, actor: str, now: datetime
+) -> Incident:
     assert incident is not None, "the address names an incident"
     draft = form.draft(now)
     services.reopen(
@@ -110,12 +125,25 @@ SCHEDULE = Action(
     right="add", of_incident=False,
 )  # fmt: skip
 UPDATE = Action(
-    "update", "Post an update", "Publish", "The update is published.", UpdateForm, _update, takes_template=True
+    "update",
+    "Post an update",
+    "Publish",
+    "The update is published.",
+    UpdateForm,
+    _update,
+    takes_template=True,
 )
 PUBLISH = Action(
-    "publish", "Publish the draft", "Publish", "The draft is published.", PublishDraftForm, _publish_draft
+    "publish",
+    "Publish the draft",
+    "Publish",
+    "The draft is published.",
+    PublishDraftForm,
+    _publish_draft,
 )
-RETRACT = Action("retract", "Retract a false alarm", "Retract", "The alarm is taken back.", RetractForm, _retract)
+RETRACT = Action(
+    "retract", "Retract a false alarm", "Retract", "The alarm is taken back.", RetractForm, _retract
+)
 REOPEN = Action("reopen", "Reopen", "Reopen", "The incident is open again.", ReopenForm, _reopen)
 ALL = (DECLARE, SCHEDULE, UPDATE, PUBLISH, RETRACT, REOPEN)
 

@@ -13,7 +13,6 @@ from django.contrib.auth.models import Group as UserGroup
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
-from django.forms import ModelForm
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import URLPattern, path, reverse
@@ -76,9 +75,9 @@ class ReadOnly(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 
 
 class Kept(ModelAdmin):  # type: ignore[misc]  # unfold has no types
-    """A row that site.yaml or staff keep; every save is audited."""
+    """A row that site.yaml or staff keep; every save is audited. Any: a row of the model, its form."""
 
-    def save_model(self, request: HttpRequest, obj: Model, form: ModelForm[Model], change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         before = {name: str(form.initial.get(name)) for name in form.changed_data} if change else {}
         super().save_model(request, obj, form, change)
         after = {name: str(form.cleaned_data.get(name)) for name in form.changed_data}
@@ -88,7 +87,9 @@ class Kept(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         _audit(request, "delete", obj, before={"name": str(obj)})
         super().delete_model(request, obj)
 
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:  # Any: rows of the model
+    def delete_queryset(
+        self, request: HttpRequest, queryset: QuerySet[Any]
+    ) -> None:  # Any: rows of the model
         for row in queryset:
             self.delete_model(request, row)
 
@@ -127,13 +128,26 @@ class IncidentAdmin(ReadOnly):
     list_filter = ("status", "automatic")
     search_fields = ("name", "uid")
     inlines: ClassVar = [UpdateInline]
-    exclude = ("source", "metadata", "publish_at", "backfilled", "template")
+    fields = (
+        "name", "status", "said_impact", "stands", "affected_in_words", "next_update_by", "publish_at", "started_at",
+        "detected_at", "published_at", "monitoring_at", "resolved_at", "scheduled_for", "scheduled_until", "automatic",
+        "person_posted", "social", "uid",
+    )  # fmt: skip
+    readonly_fields = ("said_impact", "stands", "affected_in_words", "uid")
     change_form_outer_before_template = "desk/admin/incident_actions.html"
     change_list_template = "desk/admin/incident_list.html"
 
     @admin.display(description="impact")
     def said_impact(self, incident: Incident) -> str:
         return actions.impact_words(incident)
+
+    @admin.display(description="components")
+    def affected_in_words(self, incident: Incident) -> str:
+        rows = incident.affected.select_related("component")
+        return (
+            ", ".join(f"{row.component.name}: {row.get_status_display().lower()}" for row in rows)
+            or "none"
+        )
 
     @admin.display(description="stands")
     def stands(self, incident: Incident) -> str:
@@ -144,16 +158,28 @@ class IncidentAdmin(ReadOnly):
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return request.user.has_perm("incidents.add_incident")
 
-    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:  # Any: Django's
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:  # Any: Django's
         return self._act(request, actions.DECLARE, None)
 
     def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:  # Any: Django's own
         incident = Incident.objects.filter(pk=object_id).first() if object_id.isdigit() else None
         may = request.user.has_perm("incidents.change_incident")
-        shown = {"actions_offered": actions.offered(incident) if incident and may else [], "incident": incident}
-        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **shown})
+        shown = {
+            "actions_offered": actions.offered(incident) if incident and may else [],
+            "incident": incident,
+        }
+        answer: HttpResponse = super().change_view(
+            request, object_id, form_url, {**(extra_context or {}), **shown}
+        )
+        return answer
 
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
@@ -161,7 +187,9 @@ class IncidentAdmin(ReadOnly):
                for each in actions.ALL if not each.of_incident]  # fmt: skip
         own += [path(f"<int:pk>/{each.name}/", wrap(self._incident_view(each)), name=f"incidents_incident_{each.name}")
                 for each in actions.ALL if each.of_incident]  # fmt: skip
-        veto = path("<int:pk>/veto/", wrap(require_POST(self._veto)), name="incidents_incident_veto")
+        veto = path(
+            "<int:pk>/veto/", wrap(require_POST(self._veto)), name="incidents_incident_veto"
+        )
         return [*own, veto, *super().get_urls()]
 
     def _page_view(self, action: Action) -> Any:  # Any: a view
@@ -193,14 +221,18 @@ class IncidentAdmin(ReadOnly):
         """Show the form, then what would be sent, then do it once."""
         _check_right(request, action.right)
         page, now = incident.page if incident else reads.the_page(), timezone.now()
-        words = {"page": page, "incident": incident}
         if request.method != "POST":
-            return self._show(request, action, incident, action.form(initial=_initial(request, action, page), **words))
-        form = action.form(request.POST, **words)
+            form = action.form(
+                initial=_initial(request, action, page), page=page, incident=incident
+            )
+            return self._show(request, action, incident, form)
+        form = action.form(request.POST, page=page, incident=incident)
         if not form.is_valid():
             return self._show(request, action, incident, form)
         if "_preview" in request.POST:
-            return self._show(request, action, incident, form, rows=_previews(form, page, incident, now))
+            return self._show(
+                request, action, incident, form, rows=_previews(form, page, incident, now)
+            )
         try:
             done = _do(request, action, page, incident, form, now)
         except (Refused, IllegalMove) as error:
@@ -235,14 +267,21 @@ def _initial(request: HttpRequest, action: Action, page: Page) -> dict[str, str]
     return dict(from_template(template)) if template else {}
 
 
-def _previews(form: Speech, page: Page, incident: Incident | None, now: datetime) -> list[preview.Words]:
+def _previews(
+    form: Speech, page: Page, incident: Incident | None, now: datetime
+) -> list[preview.Words]:
     # A draft is new to everybody: it has no earlier update to follow.
     before = incident if incident and incident.published_at else None
     return preview.of_draft(page, form.draft(now), now=now, incident=before)
 
 
 def _do(
-    request: HttpRequest, action: Action, page: Page, incident: Incident | None, form: Speech, now: datetime
+    request: HttpRequest,
+    action: Action,
+    page: Page,
+    incident: Incident | None,
+    form: Speech,
+    now: datetime,
 ) -> Incident:
     if "_draft" in request.POST and action is actions.DECLARE:
         done = actions.keep_draft(page, form, actor=who(request), now=now)
@@ -261,17 +300,36 @@ def _record(incident: Incident) -> str:
 class UpdateAdmin(ReadOnly):
     """A published text can be corrected: the page marks it, nobody is messaged again."""
 
-    list_display = ("incident", "number", "status", "speaker", "audience", "published_at", "edited_at")
+    list_display = (
+        "incident",
+        "number",
+        "status",
+        "speaker",
+        "audience",
+        "published_at",
+        "edited_at",
+    )
     search_fields = ("body", "incident__name")
-    fields = ("incident", "number", "status", "body", "what_to_do", "speaker", "published_at", "edited_at")
+    fields = (
+        "incident",
+        "number",
+        "status",
+        "body",
+        "what_to_do",
+        "speaker",
+        "published_at",
+        "edited_at",
+    )
     readonly_fields = ("incident", "number", "status", "speaker", "published_at", "edited_at")
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         is_said = obj is None or getattr(obj, "published_at", None) is not None
         return is_said and request.user.has_perm("incidents.change_update")
 
-    def save_model(self, request: HttpRequest, obj: Update, form: ModelForm[Update], change: bool) -> None:
-        services.edit(obj, body=obj.body, what_to_do=obj.what_to_do, actor=who(request), now=timezone.now())
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        services.edit(
+            obj, body=obj.body, what_to_do=obj.what_to_do, actor=who(request), now=timezone.now()
+        )
 
 
 # --- what readers see -------------------------------------------------------------------------------------------------
@@ -287,17 +345,26 @@ class ComponentAdmin(Kept):
         "start_date",
     )  # fmt: skip
 
-    def save_model(self, request: HttpRequest, obj: Component, form: ModelForm[Component], change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """A status goes through set_status(), which writes the history; the rest is saved as it is."""
         now, status = timezone.now(), ComponentStatus(form.cleaned_data["status"])
-        words = {name: value for name, value in form.cleaned_data.items() if name not in ("status", "name", "slug")}
+        words = {
+            name: value
+            for name, value in form.cleaned_data.items()
+            if name not in ("status", "name", "slug")
+        }
         if change:
             obj.status = form.initial["status"]
             obj.updated_at = now
             super().save_model(request, obj, form, change)
         else:
             made = services.add_component(
-                page=reads.the_page(), slug=obj.slug, name=obj.name, actor=who(request), now=now, **words
+                page=reads.the_page(),
+                slug=obj.slug,
+                name=obj.name,
+                actor=who(request),
+                now=now,
+                **words,
             )
             obj.pk, obj.page, obj.uid = made.pk, made.page, made.uid
         services.set_status(obj, status=status, actor=who(request), now=now)
@@ -308,7 +375,7 @@ class GroupAdmin(Kept):
     list_display = ("name", "position")
     fields = ("name", "description", "position")
 
-    def save_model(self, request: HttpRequest, obj: Group, form: ModelForm[Group], change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if not change:
             obj.page = reads.the_page()
         super().save_model(request, obj, form, change)
@@ -320,7 +387,7 @@ class TemplateAdmin(Kept):
     search_fields = ("name", "slug", "body")
     fields = ("slug", "name", "impact", "body", "what_to_do", "next_update_in_s")
 
-    def save_model(self, request: HttpRequest, obj: Template, form: ModelForm[Template], change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if not change:
             obj.page = reads.the_page()
         super().save_model(request, obj, form, change)
@@ -338,7 +405,7 @@ class PageAdmin(Kept):
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
-    def save_model(self, request: HttpRequest, obj: Page, form: ModelForm[Page], change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         obj.updated_at = timezone.now()
         super().save_model(request, obj, form, change)
 
@@ -362,7 +429,9 @@ class SubscriptionAdmin(ReadOnly):
     @admin.display(description="address")
     def masked(self, subscription: Subscription) -> str:
         address = people.address_of(subscription)
-        kind = settings.CHANNELS.get(subscription.channel, ("", ""))[1] or people.kind_of(subscription.channel)
+        kind = settings.CHANNELS.get(subscription.channel, ("", ""))[1] or people.kind_of(
+            subscription.channel
+        )
         return mask(Kind(kind), address) if address else "purged"
 
 
@@ -422,7 +491,15 @@ class LocationAdmin(ReadOnly):
 
 @admin.register(Policy)
 class PolicyAdmin(ReadOnly):
-    list_display = ("position", "component", "verdicts", "publish", "veto_s", "publish_after_s", "template")
+    list_display = (
+        "position",
+        "component",
+        "verdicts",
+        "publish",
+        "veto_s",
+        "publish_after_s",
+        "template",
+    )
     list_select_related = ("component",)
 
 
@@ -470,7 +547,7 @@ class ApiKeyAdmin(ReadOnly):
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]  # unfold has no types
+class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]  # unfold has no types
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm

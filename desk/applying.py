@@ -12,7 +12,6 @@ from desk.siteconfig import (
     AlertWords,
     CheckWords,
     ComponentWords,
-    NightWords,
     OperatorWords,
     PageWords,
     PolicyWords,
@@ -40,7 +39,9 @@ Fields = Mapping[str, Any]  # Any: column -> value, as Django takes them
 def surroundings() -> Surroundings:
     """Return what this installation is like."""
     return Surroundings(
-        channels=sorted(settings.CHANNELS), site_url=settings.ENVIRON.raw.get("SITE_URL", ""), clean=_clean
+        channels=sorted(settings.CHANNELS),
+        site_url=settings.ENVIRON.raw.get("SITE_URL", ""),
+        clean=_clean,
     )
 
 
@@ -55,7 +56,9 @@ def apply(site: Site, *, now: datetime, dry_run: bool = False) -> list[str]:
         changes = list(_apply(page, site, now))
         if changes:
             Page.objects.filter(pk=page.pk).update(updated_at=now)
-            services.audit(actor=ACTOR, action="apply", subject=page.uid, after={"changes": changes}, now=now)
+            services.audit(
+                actor=ACTOR, action="apply", subject=page.uid, after={"changes": changes}, now=now
+            )
             doorbell.ring_on_commit("site")
         transaction.set_rollback(dry_run)
     return changes
@@ -63,10 +66,18 @@ def apply(site: Site, *, now: datetime, dry_run: bool = False) -> list[str]:
 
 def notes(site: Site) -> list[str]:
     """Return what a person should know although it is no change."""
-    known = {LOCAL, *Location.objects.filter(revoked_at__isnull=True).values_list("name", flat=True)}
+    known = {
+        LOCAL,
+        *Location.objects.filter(revoked_at__isnull=True).values_list("name", flat=True),
+    }
     named = sorted({name for check in site.checks for name in check.locations} - known)
-    silent = [f"location {name}: no prober may report from there yet; see create_location" for name in named]
-    return silent + [f"component {row.slug}: kept, though not in the file: {why}" for row, why in _kept(site)]
+    silent = [
+        f"location {name}: no prober may report from there yet; see create_location"
+        for name in named
+    ]
+    return silent + [
+        f"component {row.slug}: kept, though not in the file: {why}" for row, why in _kept(site)
+    ]
 
 
 def read() -> Site:
@@ -77,15 +88,23 @@ def read() -> Site:
     template_slugs = {row.pk: row.slug for row in Template.objects.filter(page=page)}
     return Site(
         page=PageWords(
-            name=page.name, url=page.url, time_zone=page.time_zone, languages=list(page.languages or ["en"])
+            name=page.name,
+            url=page.url,
+            time_zone=page.time_zone,
+            languages=list(page.languages or ["en"]),
         ),
         operators=[OperatorWords(**row) for row in _operators()],
         references=list(page.references),
         components=[_component_words(row) for row in components],
-        checks=[_check_words(row) for row in Check.objects.filter(page=page, enabled=True).order_by("id")],
+        checks=[
+            _check_words(row)
+            for row in Check.objects.filter(page=page, enabled=True).order_by("id")
+        ],
         policies=[_policy_words(row, slugs) for row in Policy.objects.filter(page=page)],
         alerts=[_alert_words(row, slugs, template_slugs) for row in AlertRule.objects.all()],
-        templates=[_template_words(row) for row in Template.objects.filter(page=page).order_by("id")],
+        templates=[
+            _template_words(row) for row in Template.objects.filter(page=page).order_by("id")
+        ],
     )
 
 
@@ -103,7 +122,9 @@ def _apply(page: Page, site: Site, now: datetime) -> Iterator[str]:
     yield from _checks(page, site, now)
     yield from _policies(page, site)
     yield from _alerts(page, site)
-    yield from _delete_old(page, "template", Template.objects.filter(page=page), [row.slug for row in site.templates])
+    yield from _delete_old(
+        page, "template", Template.objects.filter(page=page), [row.slug for row in site.templates]
+    )
     _see_again(page, now)
 
 
@@ -151,7 +172,9 @@ def _components(page: Page, site: Site, now: datetime) -> Iterator[str]:
     yield from _old_components(page, site, now)
 
 
-def _component(page: Page, row: Component | None, slug: str, fields: Fields, now: datetime) -> Iterator[str]:
+def _component(
+    page: Page, row: Component | None, slug: str, fields: Fields, now: datetime
+) -> Iterator[str]:
     if row is None:
         services.add_component(page=page, slug=slug, actor=ACTOR, now=now, **fields)
         yield f"component {slug}: created"
@@ -172,7 +195,11 @@ def _old_components(page: Page, site: Site, now: datetime) -> Iterator[str]:
     kept = [row.slug for row, _ in _kept(site)]
     for row in _left(page, site).exclude(slug__in=kept):
         services.audit(
-            actor=ACTOR, action="delete_component", subject=row.uid, before={"slug": row.slug}, now=now
+            actor=ACTOR,
+            action="delete_component",
+            subject=row.uid,
+            before={"slug": row.slug},
+            now=now,
         )
         row.delete()
         yield f"component {row.slug}: deleted"
@@ -182,7 +209,9 @@ def _old_components(page: Page, site: Site, now: datetime) -> Iterator[str]:
 
 
 def _left(page: Page, site: Site) -> models.QuerySet[Component]:
-    return Component.objects.filter(page=page).exclude(slug__in=[row.slug for row in site.components])
+    return Component.objects.filter(page=page).exclude(
+        slug__in=[row.slug for row in site.components]
+    )
 
 
 def _kept(site: Site) -> list[tuple[Component, str]]:
@@ -190,7 +219,9 @@ def _kept(site: Site) -> list[tuple[Component, str]]:
     kept = []
     for row in _left(reads.the_page(), site):
         counts = {"incident": row.affected.count(), "subscription": row.subscriptions.count()}
-        why = " and ".join(f"{count} {word}{'s' * (count > 1)}" for word, count in counts.items() if count)
+        why = " and ".join(
+            f"{count} {word}{'s' * (count > 1)}" for word, count in counts.items() if count
+        )
         if why:
             kept.append((row, f"{why} {'refer' if sum(counts.values()) > 1 else 'refers'} to it"))
     return kept
@@ -222,7 +253,9 @@ def _checks(page: Page, site: Site, now: datetime) -> Iterator[str]:
         if changed:
             Check.objects.filter(page=page, slug=words.slug).update(changed_at=now)
         yield from changed
-    yield from _delete_old(page, "check", Check.objects.filter(page=page), [row.slug for row in site.checks])
+    yield from _delete_old(
+        page, "check", Check.objects.filter(page=page), [row.slug for row in site.checks]
+    )
 
 
 def _policies(page: Page, site: Site) -> Iterator[str]:
@@ -259,13 +292,17 @@ def _in_order(
     """Bring rows without a name of their own into line, the first with the first."""
     rows = list(there)
     for index, fields in enumerate(wanted):
-        yield from _save(rows[index] if index < len(rows) else None, model, f"{word} {index + 1}", fields)
+        yield from _save(
+            rows[index] if index < len(rows) else None, model, f"{word} {index + 1}", fields
+        )
     for index, row in enumerate(rows[len(wanted) :], start=len(wanted) + 1):
         row.delete()
         yield f"{word} {index}: deleted"
 
 
-def _save(row: models.Model | None, model: type[models.Model], label: str, fields: Fields) -> Iterator[str]:
+def _save(
+    row: models.Model | None, model: type[models.Model], label: str, fields: Fields
+) -> Iterator[str]:
     if row is not None:
         yield from _write(row, label, fields)
         return
@@ -297,7 +334,9 @@ def _plain(value: object) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
-def _delete_old(page: Page, word: str, there: models.QuerySet[Any], slugs: Sequence[str]) -> Iterator[str]:
+def _delete_old(
+    page: Page, word: str, there: models.QuerySet[Any], slugs: Sequence[str]
+) -> Iterator[str]:
     for row in there.exclude(slug__in=slugs):  # Any: rows that have a slug
         row.delete()
         yield f"{word} {row.slug}: deleted"
@@ -305,8 +344,12 @@ def _delete_old(page: Page, word: str, there: models.QuerySet[Any], slugs: Seque
 
 def _see_again(page: Page, now: datetime) -> None:
     """A component that no check watches any more is never unknown: contract.md, "Detection"."""
-    watched = {watch.component for check in Check.objects.filter(page=page) for watch in watches_of(check)}
-    for row in Component.objects.filter(page=page, unknown_since__isnull=False).exclude(slug__in=watched):
+    watched = {
+        watch.component for check in Check.objects.filter(page=page) for watch in watches_of(check)
+    }
+    for row in Component.objects.filter(page=page, unknown_since__isnull=False).exclude(
+        slug__in=watched
+    ):
         services.clear_unknown(row, now=now)
 
 
@@ -314,9 +357,16 @@ def _see_again(page: Page, now: datetime) -> None:
 
 
 def _operators() -> list[dict[str, str]]:
-    rows = Subscription.objects.filter(role=Role.OPERATOR, state=State.ACTIVE).order_by("position", "id")
+    rows = Subscription.objects.filter(role=Role.OPERATOR, state=State.ACTIVE).order_by(
+        "position", "id"
+    )
     return [
-        {"name": row.label, "channel": row.channel, "address": people.address_of(row) or "unreadable"} for row in rows
+        {
+            "name": row.label,
+            "channel": row.channel,
+            "address": people.address_of(row) or "unreadable",
+        }
+        for row in rows
     ]
 
 
@@ -341,7 +391,9 @@ def _policy_words(row: Policy, slugs: Mapping[int, str]) -> PolicyWords:
     })  # fmt: skip
 
 
-def _alert_words(row: AlertRule, slugs: Mapping[int, str], templates: Mapping[int, str]) -> AlertWords:
+def _alert_words(
+    row: AlertRule, slugs: Mapping[int, str], templates: Mapping[int, str]
+) -> AlertWords:
     return AlertWords.model_validate(_acting(row) | {
         "match": row.match, "component": slugs[row.component_id],
         "template": templates[row.template_id] if row.template_id else None,
@@ -359,7 +411,9 @@ def _acting(row: Policy | AlertRule) -> dict[str, Any]:  # Any: as its model che
 
 def _template_words(row: Template) -> TemplateWords:
     names = ("slug", "name", "body", "what_to_do", "next_update_in_s")
-    return TemplateWords.model_validate({name: getattr(row, name) for name in names} | {"impact": row.impact or None})
+    return TemplateWords.model_validate(
+        {name: getattr(row, name) for name in names} | {"impact": row.impact or None}
+    )
 
 
 def _number(value: float) -> float:

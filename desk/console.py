@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import wraps
 from typing import Concatenate, ParamSpec
 
 from django.conf import settings
@@ -112,22 +111,19 @@ class Progress:
 def protected(view: View[P]) -> View[P]:
     """Staff only, never cached, under the strict policy."""
 
-    @never_cache
-    @staff_member_required(login_url="admin:login")
-    @wraps(view)
-    def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         response = view(request, *args, **kwargs)
         response["Content-Security-Policy"] = CSP
         return response
 
-    return guarded
+    return never_cache(staff_member_required(guarded, login_url="admin:login"))
 
 
 @protected
 @require_safe
 def console(request: HttpRequest) -> HttpResponse:
     now, page = timezone.now(), reads.the_page()
-    rows = seen()
+    rows, line = seen(), health.take(now)
     shown = {
         "page": page,
         "now": now,
@@ -138,8 +134,11 @@ def console(request: HttpRequest) -> HttpResponse:
         "open": opened(page, now),
         "progress": progress(now),
         "channels": settings.CHANNELS,
-        "warnings": warnings(now),
-        "health": health.take(now),
+        "warnings": warnings(),
+        "health": line,
+        "silent": [line.problem]
+        if line.problem
+        else [f"{p.name} {_stale(p)}" for p in line.parts if not p.is_fresh],
         "may_act": request.user.has_perm("incidents.change_incident"),
         "who": who(request),
     }
@@ -151,10 +150,19 @@ def console(request: HttpRequest) -> HttpResponse:
 
 def seen() -> list[Seen]:
     """Return what the checks say, the worst first."""
-    rows = CurrentVerdict.objects.select_related("component", "of_check").filter(of_check__enabled=True)
+    rows = CurrentVerdict.objects.select_related("component", "of_check").filter(
+        of_check__enabled=True
+    )
     ordered = sorted(rows, key=lambda row: (-_urgency(row.word), row.component.position, row.pk))
     return [
-        Seen(row.component.name, _SAID.get(row.word, row.word), row.word, row.since, row.reasoning, row.of_check.slug)
+        Seen(
+            row.component.name,
+            _SAID.get(row.word, row.word),
+            row.word,
+            row.since,
+            row.reasoning,
+            row.of_check.slug,
+        )
         for row in ordered[:ROWS_MAX]
     ]
 
@@ -175,14 +183,23 @@ def sight_in_words(rows: Sequence[Seen], now: datetime) -> str:
     if bad:
         listed = "; ".join(f"{row.component} {row.said}" for row in bad[:3])
         return f"{listed}{' and more' if len(bad) > 3 else ''}. {last}"
-    return f"The checks see nothing wrong. {last}" if any(row.word == Word.UP for row in rows) else last
+    return (
+        f"The checks see nothing wrong. {last}"
+        if any(row.word == Word.UP for row in rows)
+        else last
+    )
 
 
 def drafts(page: Page, now: datetime) -> list[Waiting]:
     """Return what goes out by itself or waits for a person, the nearest deadline first."""
-    incidents = Incident.objects.filter(page=page, published_at__isnull=True, vetoed_at__isnull=True)
+    incidents = Incident.objects.filter(
+        page=page, published_at__isnull=True, vetoed_at__isnull=True
+    )
     follow_ups = Update.objects.filter(
-        incident__page=page, published_at__isnull=True, vetoed_at__isnull=True, incident__published_at__isnull=False
+        incident__page=page,
+        published_at__isnull=True,
+        vetoed_at__isnull=True,
+        incident__published_at__isnull=False,
     )
     found = [_draft(row, now) for row in incidents.order_by("publish_at", "id")[:ROWS_MAX]]
     found += [_follow_up(row, now) for row in follow_ups.select_related("incident")[:ROWS_MAX]]
@@ -192,12 +209,16 @@ def drafts(page: Page, now: datetime) -> list[Waiting]:
 def _draft(row: Incident, now: datetime) -> Waiting:
     text = row.updates.filter(published_at__isnull=True).order_by("id").first()
     body = text.body if text else ""
-    return Waiting(row, row, body, _affected(row), row.publish_at, _countdown(row.publish_at, now), False)
+    return Waiting(
+        row, row, body, _affected(row), row.publish_at, _countdown(row.publish_at, now), False
+    )
 
 
 def _follow_up(row: Update, now: datetime) -> Waiting:
     names = ", ".join(change["name"] for change in row.changes)
-    return Waiting(row, row.incident, row.body, names, row.publish_at, _countdown(row.publish_at, now), True)
+    return Waiting(
+        row, row.incident, row.body, names, row.publish_at, _countdown(row.publish_at, now), True
+    )
 
 
 def _countdown(at: datetime | None, now: datetime) -> str:
@@ -209,7 +230,14 @@ def _countdown(at: datetime | None, now: datetime) -> str:
 def opened(page: Page, now: datetime) -> list[Open]:
     rows = health.open_incidents().filter(page=page).order_by("-created_at")[:ROWS_MAX]
     return [
-        Open(row, span(now - row.started_at), _promise(row, now), _is_overdue(row, now), _affected(row)) for row in rows
+        Open(
+            row,
+            span(now - row.started_at),
+            _promise(row, now),
+            _is_overdue(row, now),
+            _affected(row),
+        )
+        for row in rows
     ]
 
 
@@ -246,7 +274,9 @@ def _progress(row: Broadcast) -> Progress:
     for count in health.delivery_counts(row.deliveries.all()):
         by_channel.setdefault(count["channel"], {})[count["state"]] = count["number"]
     bars = [_bar(channel, states) for channel, states in sorted(by_channel.items())]
-    running = row.halted_at is None and (row.fanned_out_at is None or any(bar.waiting for bar in bars))
+    running = row.halted_at is None and (
+        row.fanned_out_at is None or any(bar.waiting for bar in bars)
+    )
     title = f"{row.incident.name if row.incident else ''}: {row.update_entry.status if row.update_entry else ''}"
     return Progress(row, title, bars, running)
 
@@ -259,7 +289,7 @@ def _bar(channel: str, states: dict[str, int]) -> Bar:
     return Bar(label, counts["accepted"], counts["pending"], failed, quiet)
 
 
-def warnings(now: datetime) -> list[str]:
+def warnings() -> list[str]:
     """Return what is wrong with the arrangement itself: it stands until somebody mends it."""
     found = []
     if not Subscription.objects.filter(role=Role.OPERATOR, state=State.ACTIVE).exists():
@@ -268,9 +298,7 @@ def warnings(now: datetime) -> list[str]:
         found.append("If this system dies, nobody is told: HEARTBEAT_URL is not set.")
     if not settings.CHANNELS:
         found.append("No channel is configured: only the page, its feeds and the banner can speak.")
-    found += _few_places()
-    found += [f"{part.name}: {_stale(part)}." for part in health.take(now).parts if not part.is_fresh]
-    return found
+    return found + _few_places()
 
 
 def _few_places() -> list[str]:
@@ -278,7 +306,9 @@ def _few_places() -> list[str]:
     if not Policy.objects.filter(publish=Publish.AUTO).exists():
         return []
     few = [
-        row.slug for row in Check.objects.filter(enabled=True) if len(row.locations) < PLACES_TO_PUBLISH_ALONE
+        row.slug
+        for row in Check.objects.filter(enabled=True)
+        if len(row.locations) < PLACES_TO_PUBLISH_ALONE
     ]
     if not few:
         return []
@@ -292,7 +322,11 @@ def _few_places() -> list[str]:
 def _stale(part: health.Part) -> str:
     if part.why:
         return part.why
-    return "has never reported" if part.age_s is None else f"silent for {span(timedelta(seconds=part.age_s))}"
+    return (
+        "has never reported"
+        if part.age_s is None
+        else f"silent for {span(timedelta(seconds=part.age_s))}"
+    )
 
 
 def span(length: timedelta) -> str:
@@ -316,10 +350,7 @@ def ago(at: datetime, now: datetime) -> str:
 def acting(view: View[P]) -> View[P]:
     """A button: POST only, with the right to it; a refusal is a sentence on the screen."""
 
-    @protected
-    @require_POST
-    @wraps(view)
-    def pressed(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def pressed(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         if not request.user.has_perm("incidents.change_incident"):
             raise PermissionDenied
         try:
@@ -328,7 +359,7 @@ def acting(view: View[P]) -> View[P]:
             messages.error(request, str(error))
             return redirect("desk:console")
 
-    return pressed
+    return protected(require_POST(pressed))
 
 
 @acting

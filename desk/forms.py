@@ -67,7 +67,9 @@ class Speech(forms.Form):
         help_text="Stands first in every message.",
     )  # fmt: skip
 
-    def __init__(self, *args: Any, page: Page, incident: Incident | None = None, **kwargs: Any) -> None:  # Any: Django's
+    def __init__(
+        self, *args: Any, page: Page, incident: Incident | None = None, **kwargs: Any
+    ) -> None:  # Any: Django's
         super().__init__(*args, **kwargs)
         self.page = page
         self.incident = incident
@@ -102,8 +104,13 @@ class Told(Speech):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: Django's
         super().__init__(*args, **kwargs)
-        self.components = {f"component_{row.pk}": row for row in Component.objects.filter(page=self.page)}
-        choices = [("", self.untouched), *((status.value, words) for status, words in STATUS_WORDS.items())]
+        self.components = {
+            f"component_{row.pk}": row for row in Component.objects.filter(page=self.page)
+        }
+        choices = [
+            ("", self.untouched),
+            *((status.value, words) for status, words in STATUS_WORDS.items()),
+        ]
         for name, row in self.components.items():
             self.fields[name] = forms.ChoiceField(
                 label=row.name, choices=choices, required=False, widget=UnfoldAdminSelectWidget
@@ -132,7 +139,10 @@ class DeclareForm(Told):
         choices=[("", "from the components"), *((i.value, i.value) for i in Impact if i is not Impact.MAINTENANCE)],
     )  # fmt: skip
     social = forms.BooleanField(
-        label="Post on X and Facebook", required=False, initial=True, widget=UnfoldBooleanSwitchWidget
+        label="Post on X and Facebook",
+        required=False,
+        initial=True,
+        widget=UnfoldBooleanSwitchWidget,
     )
     custom_tweet = forms.CharField(
         label="Own words for X", required=False, max_length=TWEET_CHARS_MAX, widget=_text(2),
@@ -167,7 +177,8 @@ class UpdateForm(Told):
         super().__init__(*args, **kwargs)
         assert self.incident is not None, "an update belongs to an incident"
         now = Status(self.incident.status)
-        self.fields["status"].choices = [(s.value, s.value.replace("_", " ").capitalize()) for s in NEXT[now]]  # type: ignore[attr-defined]  # a ChoiceField
+        allowed = [(each.value, each.value.replace("_", " ").capitalize()) for each in NEXT[now]]
+        self.fields["status"].choices = allowed  # type: ignore[attr-defined]  # a ChoiceField
         self.fields["status"].initial = now.value
         self.fields["seen"].initial = reads.newest_number(self.incident)
         self.fields["next_update_in"].initial = USUAL_PROMISE
@@ -179,8 +190,7 @@ class UpdateForm(Told):
         newest = self.incident.updates.filter(number__isnull=False).order_by("-number").first()
         is_twin = self.incident.updates.filter(key=said.get("key") or "-").exists()
         if newest and not is_twin and newest.number != said.get("seen"):
-            self.data = self.data.copy()
-            self.data["seen"] = str(newest.number)
+            self.data = {**self.data.dict(), "seen": str(newest.number)}  # type: ignore[attr-defined]  # a QueryDict
             raise forms.ValidationError(
                 f"Meanwhile {newest.speaker or 'somebody'} said ({newest.status}): “{newest.body}” "
                 "Change your text if it needs to, then press again."
@@ -262,7 +272,9 @@ class PublishDraftForm(Speech):
 
 
 class ScheduleForm(Speech):
-    name = forms.CharField(label="What is planned", max_length=NAME_CHARS_MAX, widget=UnfoldAdminTextInputWidget)
+    name = forms.CharField(
+        label="What is planned", max_length=NAME_CHARS_MAX, widget=UnfoldAdminTextInputWidget
+    )
     scheduled_for = forms.DateTimeField(
         label="Begins", widget=UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"})
     )
@@ -270,10 +282,16 @@ class ScheduleForm(Speech):
         label="Ends", widget=UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"})
     )
     affected = forms.ModelMultipleChoiceField(
-        label="Components", queryset=Component.objects.none(), required=False, widget=forms.CheckboxSelectMultiple
+        label="Components",
+        queryset=Component.objects.none(),
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
     )
     auto = forms.BooleanField(
-        label="Opens and closes by itself", required=False, initial=True, widget=UnfoldBooleanSwitchWidget
+        label="Opens and closes by itself",
+        required=False,
+        initial=True,
+        widget=UnfoldBooleanSwitchWidget,
     )
     tell = forms.BooleanField(
         label="Tell subscribers", required=False, initial=True, widget=UnfoldBooleanSwitchWidget

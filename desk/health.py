@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TypedDict, cast
 
 from django.db import DatabaseError
 from django.db.models import Count, Max, QuerySet
@@ -21,6 +21,14 @@ PUBLISHER_STALE_S = 30.0
 SWEEP, PUBLISHER, PROBES = "clock", "publisher", "probes"
 
 
+class Counted(TypedDict):
+    """How many deliveries of one channel are in one state."""
+
+    channel: str
+    state: str
+    number: int
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """One part of the line. `age_s` None = it has never been seen; `counts` False = it is not asked of here."""
@@ -33,7 +41,9 @@ class Part:
 
     @property
     def is_fresh(self) -> bool:
-        return not self.counts or (self.age_s is not None and self.age_s <= self.stale_after_s and not self.why)
+        return not self.counts or (
+            self.age_s is not None and self.age_s <= self.stale_after_s and not self.why
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +78,13 @@ def take(now: datetime) -> Health:
     """Return how the line is. A database that does not answer is a finding, not an exception."""
     try:
         pulses = {pulse.name: pulse for pulse in Pulse.objects.filter(name__in=[SWEEP, PUBLISHER])}
-        return Health((_probes(now), _pulse("sweep", pulses.get(SWEEP), SWEEP_STALE_S, now), _publisher(pulses, now)))
+        return Health(
+            (
+                _probes(now),
+                _pulse("sweep", pulses.get(SWEEP), SWEEP_STALE_S, now),
+                _publisher(pulses, now),
+            )
+        )
     except DatabaseError:
         return Health((), problem="the database does not answer")
 
@@ -89,7 +105,9 @@ def _probes(now: datetime) -> Part:
     slowest = Check.objects.filter(enabled=True).aggregate(slowest=Max("interval_s"))["slowest"]
     if slowest is None:
         return Part("probes", None, BLIND_AFTER_S, counts=False)
-    seen = Location.objects.filter(revoked_at__isnull=True).aggregate(seen=Max("last_seen_at"))["seen"]
+    seen = Location.objects.filter(revoked_at__isnull=True).aggregate(seen=Max("last_seen_at"))[
+        "seen"
+    ]
     age = None if seen is None else max(0.0, (now - seen).total_seconds())
     return Part("probes", age, blind_after_s(slowest))
 
@@ -99,6 +117,8 @@ def open_incidents() -> QuerySet[Incident]:
     return Incident.objects.filter(published_at__isnull=False, status__in=ACTIVE)
 
 
-def delivery_counts(rows: QuerySet[Delivery]) -> Iterable[dict[str, Any]]:  # Any: a text, a text, a number
+def delivery_counts(rows: QuerySet[Delivery]) -> Iterable[Counted]:
     """Count deliveries by channel and state."""
-    return rows.order_by().values("channel", "state").annotate(number=Count("id"))
+    return cast(
+        Iterable[Counted], rows.order_by().values("channel", "state").annotate(number=Count("id"))
+    )

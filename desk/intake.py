@@ -81,7 +81,14 @@ def _end(row: IntakeAlert, now: datetime) -> None:
 
 
 def _act(page: Page, alert: Alert, now: datetime) -> Incident | None:
-    rule = next((each for each in AlertRule.objects.select_related("component", "template") if _fits(each, alert)), None)
+    rule = next(
+        (
+            each
+            for each in AlertRule.objects.select_related("component", "template")
+            if _fits(each, alert)
+        ),
+        None,
+    )
     if rule is None:
         incident = services.declare(
             page=page, name=NAME_OF_UNKNOWN, body=alert.summary or _listed(alert.labels), published=False, actor=ACTOR,
@@ -104,15 +111,23 @@ def _fits(rule: AlertRule, alert: Alert) -> bool:
 def _draft(page: Page, rule: AlertRule, alert: Alert, now: datetime) -> Incident:
     """One automatic incident a page: what is open already is widened."""
     deadline = verdict.deadline(
-        Publish(rule.publish), now, veto_s=rule.veto_s, publish_after_s=rule.publish_after_s, night=None
+        Publish(rule.publish),
+        now,
+        veto_s=rule.veto_s,
+        publish_after_s=rule.publish_after_s,
+        night=None,
     )
     status = _status(rule)
-    there = Incident.objects.filter(page=page, automatic=True, vetoed_at__isnull=True, status__in=OPEN).first()
+    there = Incident.objects.filter(
+        page=page, automatic=True, vetoed_at__isnull=True, status__in=OPEN
+    ).first()
     if there is None:
         return _new_draft(page, rule, alert, status=status, deadline=deadline, now=now)
     if there.published_at is None:
         earliest = min((at for at in (there.publish_at, deadline) if at), default=None)
-        services.add_to_draft(there, components={rule.component: status}, publish_at=earliest, now=now)
+        services.add_to_draft(
+            there, components={rule.component: status}, publish_at=earliest, now=now
+        )
     elif not there.affected.filter(component=rule.component).exists():
         services.draft_update(
             there, status=Status(there.status), body=_body(rule, alert), components={rule.component: status},
@@ -122,7 +137,13 @@ def _draft(page: Page, rule: AlertRule, alert: Alert, now: datetime) -> Incident
 
 
 def _new_draft(
-    page: Page, rule: AlertRule, alert: Alert, *, status: ComponentStatus, deadline: datetime | None, now: datetime
+    page: Page,
+    rule: AlertRule,
+    alert: Alert,
+    *,
+    status: ComponentStatus,
+    deadline: datetime | None,
+    now: datetime,
 ) -> Incident:
     template = rule.template
     promise_s = template.next_update_in_s if template else None
@@ -150,10 +171,16 @@ def _body(rule: AlertRule, alert: Alert) -> str:
 
 def _status(rule: AlertRule) -> ComponentStatus:
     impact = rule.template.impact if rule.template else ""
-    return _STATUS.get(Impact(impact), ComponentStatus.MAJOR_OUTAGE) if impact else ComponentStatus.MAJOR_OUTAGE
+    return (
+        _STATUS.get(Impact(impact), ComponentStatus.MAJOR_OUTAGE)
+        if impact
+        else ComponentStatus.MAJOR_OUTAGE
+    )
 
 
-def _call(page: Page, alert: Alert, incident: Incident | None, reason: CallReason, now: datetime) -> None:
+def _call(
+    page: Page, alert: Alert, incident: Incident | None, reason: CallReason, now: datetime
+) -> None:
     services.call_operators(
         page=page, reason=reason, text=alert.summary or _listed(alert.labels), incident=incident, now=now,
         key=f"alert:{alert.source}:{fingerprint(alert.labels, alert.fingerprint)[:64]}:{now:%Y%m%d%H%M%S}",
@@ -161,4 +188,7 @@ def _call(page: Page, alert: Alert, incident: Incident | None, reason: CallReaso
 
 
 def _listed(labels: Mapping[str, str]) -> str:
-    return ", ".join(f"{name}: {value}" for name, value in sorted(labels.items()))[:NAME_CHARS_MAX] or "An alert."
+    return (
+        ", ".join(f"{name}: {value}" for name, value in sorted(labels.items()))[:NAME_CHARS_MAX]
+        or "An alert."
+    )

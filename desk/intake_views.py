@@ -43,7 +43,10 @@ class GenericAlert(BaseModel):
 @csrf_exempt
 @require_POST
 def alertmanager(request: HttpRequest) -> HttpResponse:
-    return _answer(request, lambda body: [_managed(alert) for alert in ManagedAlerts.model_validate(body).alerts])
+    return _answer(
+        request,
+        lambda body: [_managed(alert) for alert in ManagedAlerts.model_validate(body).alerts],
+    )
 
 
 @csrf_exempt
@@ -80,7 +83,9 @@ def _answer(request: HttpRequest, read: Callable[[Any], list[Alert]]) -> HttpRes
         return _error(422, f"{where}: {first['msg']}")
     except ValueError as error:
         return _error(400, f"the body is not JSON: {error}")
-    return JsonResponse({"received": len(alerts), "new": intake.take_in(alerts, now=timezone.now())})
+    return JsonResponse(
+        {"received": len(alerts), "new": intake.take_in(alerts, now=timezone.now())}
+    )
 
 
 def _refuse_key(request: HttpRequest) -> HttpResponse | None:
@@ -88,7 +93,11 @@ def _refuse_key(request: HttpRequest) -> HttpResponse | None:
     key = keys.find(secret.strip(), now=timezone.now()) if scheme.lower() == "bearer" else None
     if key is None:
         return _error(401, "no valid key; expected the header Authorization: Bearer KEY")
-    return None if keys.may(key, keys.Scope.INTAKE) else _error(403, f'the key "{key.name}" may not hand in alerts')
+    return (
+        None
+        if keys.may(key, keys.Scope.INTAKE)
+        else _error(403, f'the key "{key.name}" may not hand in alerts')
+    )
 
 
 def _error(status: int, sentence: str) -> JsonResponse:

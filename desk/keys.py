@@ -23,11 +23,17 @@ class Scope(StrEnum):
     INTAKE = "intake"
 
 
-def create(*, name: str, scopes: Sequence[Scope], now: datetime, expires_at: datetime | None = None) -> str:
+def create(
+    *, name: str, scopes: Sequence[Scope], now: datetime, expires_at: datetime | None = None
+) -> str:
     """Make a key and return it; it cannot be read again afterwards."""
     key = secrets.token_urlsafe(KEY_BYTES)
     ApiKey.objects.create(
-        name=name, hash=digest(key), scopes=[str(scope) for scope in scopes], created_at=now, expires_at=expires_at
+        name=name,
+        hash=digest(key),
+        scopes=[str(scope) for scope in scopes],
+        created_at=now,
+        expires_at=expires_at,
     )
     return key
 

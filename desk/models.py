@@ -56,7 +56,9 @@ class IntakeAlert(models.Model):
     source = models.CharField(max_length=16)
     labels = models.JSONField(default=dict)
     summary = models.TextField(blank=True, default="")
-    incident = models.ForeignKey(Incident, models.SET_NULL, null=True, blank=True, related_name="alerts")
+    incident = models.ForeignKey(
+        Incident, models.SET_NULL, null=True, blank=True, related_name="alerts"
+    )
     received_at = models.DateTimeField(default=timezone.now)
     seen_at = models.DateTimeField(default=timezone.now)
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -65,7 +67,9 @@ class IntakeAlert(models.Model):
         ordering: ClassVar = ["-received_at"]
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["source", "fingerprint"], condition=Q(ended_at__isnull=True), name="alert_open_once"
+                fields=["source", "fingerprint"],
+                condition=Q(ended_at__isnull=True),
+                name="alert_open_once",
             ),
         ]
 

@@ -8,7 +8,15 @@ from django.conf import settings
 
 from incidents import reads
 from incidents.facts import ComponentChange, IncidentFact, PageFact, UpdateFact
-from incidents.lifecycle import OPEN, Audience, ComponentStatus, Impact, Status, impact_of, is_maintenance
+from incidents.lifecycle import (
+    OPEN,
+    Audience,
+    ComponentStatus,
+    Impact,
+    Status,
+    impact_of,
+    is_maintenance,
+)
 from incidents.models import UID_CHARS, Component, Incident, Page
 from notifications import outbox, routing
 from notifications.messages import update_notice
@@ -50,7 +58,9 @@ class Words:
     is_account: bool = False
 
 
-def of_draft(page: Page, draft: Draft, *, now: datetime, incident: Incident | None = None) -> list[Words]:
+def of_draft(
+    page: Page, draft: Draft, *, now: datetime, incident: Incident | None = None
+) -> list[Words]:
     """Return a row for each configured channel; `incident` is set for a further update."""
     fact = reads.page_fact(page)
     before = _fact(incident) if incident else None
@@ -69,14 +79,22 @@ def total(rows: Sequence[Words]) -> int:
 
 
 def _words(
-    name: str, label: str, leg: routing.Leg | None, broadcast: Broadcast, facts: tuple[PageFact, IncidentFact, UpdateFact]
+    name: str,
+    label: str,
+    leg: routing.Leg | None,
+    broadcast: Broadcast,
+    facts: tuple[PageFact, IncidentFact, UpdateFact],
 ) -> Words:
     if leg is None:
         return Words(name, label, "", None)
     page, incident, update = facts
     folder = "maintenance" if incident.is_maintenance else "incidents"
     notice = update_notice(
-        page, incident, update, language=page.languages[0], url=f"{page.url}/{folder}/{incident.uid}"
+        page,
+        incident,
+        update,
+        language=page.languages[0],
+        url=f"{page.url}/{folder}/{incident.uid}",
     )
     return Words(
         channel=name,

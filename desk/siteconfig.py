@@ -57,7 +57,10 @@ Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARS_MAX, description
 Slug = Annotated[str, Field(description=_A_SLUG, pattern=SLUG.pattern, max_length=SLUG_CHARS_MAX)]
 Zone = Annotated[str, Field(description="a time zone as America/New_York")]
 Seconds = Annotated[float, Field(ge=0, le=DURATION_S_MAX, description=_SECONDS)]
-Text = Annotated[str, Field(max_length=BODY_CHARS_MAX, description=f"a text of at most {BODY_CHARS_MAX} characters")]
+Text = Annotated[
+    str,
+    Field(max_length=BODY_CHARS_MAX, description=f"a text of at most {BODY_CHARS_MAX} characters"),
+]
 
 
 def _zone(name: str) -> str:
@@ -90,7 +93,9 @@ class PageWords(_Words):
 class OperatorWords(_Words):
     name: Name
     channel: str = Field(description="a configured channel")
-    address: str = Field(min_length=1, max_length=320, description="an address of the channel, in quotes")
+    address: str = Field(
+        min_length=1, max_length=320, description="an address of the channel, in quotes"
+    )
 
 
 class ComponentWords(_Words):
@@ -113,7 +118,9 @@ class CheckWords(_Words):
     interval_s: int = Field(
         default=30, ge=1, le=DURATION_S_MAX, description="a whole number of seconds, 1 and up"
     )
-    timeout_s: float = Field(default=10, gt=0, le=600, description="a number of seconds, above 0 and up to 600")
+    timeout_s: float = Field(
+        default=10, gt=0, le=600, description="a number of seconds, above 0 and up to 600"
+    )
     locations: list[Slug] = Field(
         default=["local"], min_length=1, description="a list of locations' names, as [local]"
     )
@@ -143,19 +150,25 @@ class NightWords(_Words):
 
 class PolicyWords(_Words):
     component: Slug
-    verdicts: list[Literal["degraded", "partial", "outage", "stale", "slow_burn", "unknown"]] = Field(
-        min_length=1,
-        description=f"a list of verdicts out of {', '.join(word for word in Word if word is not Word.UP)}",
+    verdicts: list[Literal["degraded", "partial", "outage", "stale", "slow_burn", "unknown"]] = (
+        Field(
+            min_length=1,
+            description=f"a list of verdicts out of {', '.join(word for word in Word if word is not Word.UP)}",
+        )
     )
     publish: Literal["auto", "draft", "notify"] = Field(description=f"one of {', '.join(Publish)}")
     veto_s: Seconds = VETO_S
     publish_after_s: Seconds | None = None
     template: Slug | None = None
-    night: NightWords | None = Field(default=None, description="an object with from, to, time_zone and veto_s")
+    night: NightWords | None = Field(
+        default=None, description="an object with from, to, time_zone and veto_s"
+    )
 
 
 class AlertWords(_Words):
-    match: dict[str, str] = Field(min_length=1, description="an object of labels and texts, as {severity: critical}")
+    match: dict[str, str] = Field(
+        min_length=1, description="an object of labels and texts, as {severity: critical}"
+    )
     component: Slug
     publish: Literal["auto", "draft", "notify"] = Field(description=f"one of {', '.join(Publish)}")
     veto_s: Seconds = VETO_S
@@ -181,18 +194,28 @@ class TemplateWords(_Words):
 class Site(_Words):
     """A whole site.yaml."""
 
-    page: PageWords | None = Field(default=None, description="an object with name, url, time_zone and languages")
-    operators: list[OperatorWords] = Field(default=[], description="a list of objects with name, channel and address")
+    page: PageWords | None = Field(
+        default=None, description="an object with name, url, time_zone and languages"
+    )
+    operators: list[OperatorWords] = Field(
+        default=[], description="a list of objects with name, channel and address"
+    )
     references: list[Annotated[str, Field(min_length=1, max_length=255)]] = Field(
         default=[], description="a list of host names"
     )
-    components: list[ComponentWords] = Field(default=[], description="a list of objects with slug and name")
+    components: list[ComponentWords] = Field(
+        default=[], description="a list of objects with slug and name"
+    )
     checks: list[CheckWords] = Field(default=[], description="a list of objects with slug and kind")
     policies: list[PolicyWords] = Field(
         default=[], description="a list of objects with component, verdicts and publish"
     )
-    alerts: list[AlertWords] = Field(default=[], description="a list of objects with match, component and publish")
-    templates: list[TemplateWords] = Field(default=[], description="a list of objects with slug, name and body")
+    alerts: list[AlertWords] = Field(
+        default=[], description="a list of objects with match, component and publish"
+    )
+    templates: list[TemplateWords] = Field(
+        default=[], description="a list of objects with slug, name and body"
+    )
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -239,13 +262,17 @@ class _Source:
         self.lines: dict[str, int] = {}
         self._nodes = 0
         if len(text.encode(errors="surrogatepass")) > FILE_BYTES_MAX:
-            raise BadSite([Fault(file, 1, f"the file is larger than {FILE_BYTES_MAX} bytes; expected less")])
+            raise BadSite(
+                [Fault(file, 1, f"the file is larger than {FILE_BYTES_MAX} bytes; expected less")]
+            )
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
             if not isinstance(node, yaml.MappingNode):
                 sections = ", ".join(Site.model_fields)
-                raise BadSite([Fault(file, 1, f"the file holds no object; expected keys out of {sections}")])
+                raise BadSite(
+                    [Fault(file, 1, f"the file holds no object; expected keys out of {sections}")]
+                )
             self._walk(node, "", 0)
             self.value: dict[str, Any] = loader.construct_document(node)  # Any: YAML's plain values
         except BadSite:
@@ -253,11 +280,15 @@ class _Source:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             words = " ".join(part for part in (error.problem, error.context) if part)
-            raise BadSite([Fault(file, mark.line + 1 if mark else 1, f"this is not YAML: {words}")]) from None
+            raise BadSite(
+                [Fault(file, mark.line + 1 if mark else 1, f"this is not YAML: {words}")]
+            ) from None
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             # A reader's error (a control character) has a position and no mark.
             line = text[: getattr(error, "position", 0) or 0].count("\n") + 1
-            raise BadSite([Fault(file, line, f"this is not YAML: {str(error).splitlines()[0]}")]) from None
+            raise BadSite(
+                [Fault(file, line, f"this is not YAML: {str(error).splitlines()[0]}")]
+            ) from None
         finally:
             loader.dispose()
 
@@ -266,7 +297,9 @@ class _Source:
         self.lines.setdefault(key, node.start_mark.line + 1)
         self._nodes += 1
         if self._nodes > NODES_MAX or depth > DEPTH_MAX:
-            raise self._bad(node, f"{key or 'the file'} goes too deep; expected at most {DEPTH_MAX} levels")
+            raise self._bad(
+                node, f"{key or 'the file'} goes too deep; expected at most {DEPTH_MAX} levels"
+            )
         if isinstance(node, yaml.SequenceNode):
             for index, item in enumerate(node.value):
                 self._walk(item, f"{key}[{index}]", depth + 1)
@@ -283,7 +316,9 @@ class _Source:
                 self._walk(value, key, depth + 1)
                 continue
             if name.tag != "tag:yaml.org,2002:str":
-                raise self._bad(name, f"{shown} is not a text; expected a key in letters, in quotes if need be")
+                raise self._bad(
+                    name, f"{shown} is not a text; expected a key in letters, in quotes if need be"
+                )
             if name.value in seen:
                 raise self._bad(name, f"{shown} is given twice; expected it once")
             seen.add(name.value)
@@ -312,7 +347,11 @@ class _Source:
         return place
 
     def fault_of(self, error: Mapping[str, Any]) -> Fault:  # Any: pydantic's own rows
-        loc = [part for part in error["loc"] if isinstance(part, int) or not str(part).startswith("function-")]
+        loc = [
+            part
+            for part in error["loc"]
+            if isinstance(part, int) or not str(part).startswith("function-")
+        ]
         key = _key(loc)
         if error["type"] == "missing":
             expected = _description(Site, loc)
@@ -411,7 +450,10 @@ def _contradictions(site: Site, source: _Source, around: Surroundings) -> Iterat
     for index, check in enumerate(site.checks):
         yield from _check(check, f"checks[{index}]", source, components)
     templates = [row.slug for row in site.templates]
-    acting: dict[str, Sequence[PolicyWords | AlertWords]] = {"policies": site.policies, "alerts": site.alerts}
+    acting: dict[str, Sequence[PolicyWords | AlertWords]] = {
+        "policies": site.policies,
+        "alerts": site.alerts,
+    }
     for section, rows in acting.items():
         for index, row in enumerate(rows):
             key = f"{section}[{index}]"
@@ -451,7 +493,9 @@ def _operators(site: Site, source: _Source, around: Surroundings) -> Iterator[Fa
         seen.add((operator.channel, address))
 
 
-def _check(check: CheckWords, key: str, source: _Source, components: Sequence[str]) -> Iterator[Fault]:
+def _check(
+    check: CheckWords, key: str, source: _Source, components: Sequence[str]
+) -> Iterator[Fault]:
     try:
         Rule.parse(check.verdict)
     except ValueError as error:
@@ -465,7 +509,9 @@ def _check(check: CheckWords, key: str, source: _Source, components: Sequence[st
         return
     for name in sorted({watch.component for watch in watches} - set(components)):
         place = next((p for p in _places(check, key) if source.at(p) == name), key)
-        yield source.fault(place, f'{place} is "{name}"; expected {_one_of(components, "components")}')
+        yield source.fault(
+            place, f'{place} is "{name}"; expected {_one_of(components, "components")}'
+        )
 
 
 def _problem(source: _Source, check: str, problem: kinds.Problem) -> Fault:
@@ -492,24 +538,58 @@ def _places(check: CheckWords, key: str) -> Iterator[str]:
 
 
 def _one_of(slugs: Sequence[str], section: str) -> str:
-    return f"one of {section}: {', '.join(slugs)}" if slugs else f"a slug of {section}, which is empty"
+    return (
+        f"one of {section}: {', '.join(slugs)}" if slugs else f"a slug of {section}, which is empty"
+    )
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 # jsonb forgets the order of keys: what stands here comes first, in this order, the rest by name.
-_ORDER = (
-    "slug name kind path interval_s timeout_s allow_private locations component login_component method url accounts "
-    "headers json form body steps expect status content_type equals type min_length between matches contains exists "
-    "max_age_s max_future_s degraded_over_s save verdict"
-).split()
+_ORDER = [
+    "slug",
+    "name",
+    "kind",
+    "path",
+    "interval_s",
+    "timeout_s",
+    "allow_private",
+    "locations",
+    "component",
+    "login_component",
+    "method",
+    "url",
+    "accounts",
+    "headers",
+    "json",
+    "form",
+    "body",
+    "steps",
+    "expect",
+    "status",
+    "content_type",
+    "equals",
+    "type",
+    "min_length",
+    "between",
+    "matches",
+    "contains",
+    "exists",
+    "max_age_s",
+    "max_future_s",
+    "degraded_over_s",
+    "save",
+    "verdict",
+]
 
 
 def dump(site: Site) -> str:
     """Return the site as site.yaml; parse(dump(site)) is the site again."""
     sections = site.model_dump(by_alias=True, exclude_defaults=True)
     for check in sections.get("checks", ()):
-        rest = {name: check.pop(name) for name in list(check) if name not in CheckWords.model_fields}
+        rest = {
+            name: check.pop(name) for name in list(check) if name not in CheckWords.model_fields
+        }
         check |= rest
     sections["checks"] = [_ordered(check) for check in sections.get("checks", ())]
     shown = {name: sections[name] for name in Site.model_fields if sections.get(name)}

@@ -21,6 +21,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("health", health_views.whole),
     path("health/live", health_views.live),
     path("metrics", health_views.metrics),
-    path("v1/", api.urls),
-    re_path(r"^v1(/.*)?$", entrance.not_found),
+    path("v1/", entrance.routes(api)),
+    re_path(r"^v1(?:/.*)?$", entrance.not_found),
 ]

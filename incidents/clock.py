@@ -21,11 +21,16 @@ def tick(now: datetime) -> None:
 
 
 def _publish_due(now: datetime) -> None:
-    due = Incident.objects.filter(published_at__isnull=True, vetoed_at__isnull=True, publish_at__lte=now)
+    due = Incident.objects.filter(
+        published_at__isnull=True, vetoed_at__isnull=True, publish_at__lte=now
+    )
     for incident in due.order_by("publish_at")[:PASS_MAX]:
         services.publish_draft(incident, actor=ACTOR, now=now)
     follow_ups = Update.objects.filter(
-        published_at__isnull=True, vetoed_at__isnull=True, publish_at__lte=now, incident__published_at__isnull=False
+        published_at__isnull=True,
+        vetoed_at__isnull=True,
+        publish_at__lte=now,
+        incident__published_at__isnull=False,
     )
     for update in follow_ups.select_related("incident__page").order_by("publish_at")[:PASS_MAX]:
         try:
@@ -36,7 +41,9 @@ def _publish_due(now: datetime) -> None:
 
 
 def _open_windows(now: datetime) -> None:
-    due = Incident.objects.filter(status=Status.SCHEDULED, auto_in_progress=True, scheduled_for__lte=now)
+    due = Incident.objects.filter(
+        status=Status.SCHEDULED, auto_in_progress=True, scheduled_for__lte=now
+    )
     for incident in due.filter(published_at__isnull=False)[:PASS_MAX]:
         services.publish_update(
             incident, status=Status.IN_PROGRESS, body="The maintenance has begun.", automatic=True, actor=ACTOR, now=now,
@@ -46,7 +53,9 @@ def _open_windows(now: datetime) -> None:
 
 def _close_windows(now: datetime) -> None:
     due = Incident.objects.filter(
-        status__in=[Status.IN_PROGRESS, Status.VERIFYING], auto_completed=True, scheduled_until__lte=now
+        status__in=[Status.IN_PROGRESS, Status.VERIFYING],
+        auto_completed=True,
+        scheduled_until__lte=now,
     )
     for incident in due[:PASS_MAX]:
         services.publish_update(

@@ -29,7 +29,10 @@ class _Bell:
                 settings.REDIS_URL, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
             )
             self._client = client
-            client.pipeline().lpush(LIST, what).ltrim(LIST, 0, RINGS_MAX - 1).execute()
+            line = client.pipeline()
+            line.lpush(LIST, what)
+            line.ltrim(LIST, 0, RINGS_MAX - 1)
+            line.execute()
         except (redis.RedisError, OSError):
             # Lost on purpose: the hint is only speed.
             self._client, self._rest_until = None, time.monotonic() + REST_S

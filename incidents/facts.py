@@ -105,7 +105,9 @@ class IncidentFact:
     automatic: bool
     updates: tuple[UpdateFact, ...]
     components: tuple[ComponentFact, ...]
-    component_statuses: tuple[tuple[str, ComponentStatus], ...] = ()  # (uid, status under this incident)
+    component_statuses: tuple[
+        tuple[str, ComponentStatus], ...
+    ] = ()  # (uid, status under this incident)
     published_at: datetime | None = None
     detected_at: datetime | None = None
     scheduled_for: datetime | None = None

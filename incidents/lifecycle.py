@@ -63,7 +63,13 @@ class Refused(ValueError):
     """What was asked contradicts what is there; the text is one sentence for the person who asked."""
 
 
-REALTIME = (Status.INVESTIGATING, Status.IDENTIFIED, Status.MONITORING, Status.RESOLVED, Status.POSTMORTEM)
+REALTIME = (
+    Status.INVESTIGATING,
+    Status.IDENTIFIED,
+    Status.MONITORING,
+    Status.RESOLVED,
+    Status.POSTMORTEM,
+)
 MAINTENANCE = (Status.SCHEDULED, Status.IN_PROGRESS, Status.VERIFYING, Status.COMPLETED)
 OPEN = (Status.INVESTIGATING, Status.IDENTIFIED, Status.MONITORING)
 ACTIVE = (*OPEN, Status.IN_PROGRESS, Status.VERIFYING)

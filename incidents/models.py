@@ -7,7 +7,15 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
-from incidents.lifecycle import MAINTENANCE, OPEN, Audience, CallReason, ComponentStatus, Impact, Status
+from incidents.lifecycle import (
+    MAINTENANCE,
+    OPEN,
+    Audience,
+    CallReason,
+    ComponentStatus,
+    Impact,
+    Status,
+)
 
 # Statuspage's ids: 12 characters of [a-z0-9], opaque (statuspage.io's public payloads); 62 bits here.
 UID_CHARS = 12
@@ -21,7 +29,9 @@ def make_uid() -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(UID_CHARS))
 
 
-def choices(words: type[Status] | type[Impact] | type[ComponentStatus] | type[Audience] | type[CallReason]) -> list[tuple[str, str]]:
+def choices(
+    words: type[Status] | type[Impact] | type[ComponentStatus] | type[Audience] | type[CallReason],
+) -> list[tuple[str, str]]:
     """Return form choices of a StrEnum: value and the value in plain letters."""
     return [(word.value, word.value.replace("_", " ").capitalize()) for word in words]
 
@@ -63,7 +73,9 @@ class Group(models.Model):
 
     class Meta:
         ordering: ClassVar = ["position", "id"]
-        constraints: ClassVar = [models.UniqueConstraint(fields=["page", "name"], name="group_name_once_a_page")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["page", "name"], name="group_name_once_a_page")
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -77,16 +89,22 @@ class Component(models.Model):
 
     uid = Uid()
     page = models.ForeignKey(Page, models.CASCADE, related_name="components")
-    group = models.ForeignKey(Group, models.SET_NULL, null=True, blank=True, related_name="components")
+    group = models.ForeignKey(
+        Group, models.SET_NULL, null=True, blank=True, related_name="components"
+    )
     slug = models.SlugField(max_length=64)
     name = models.CharField(max_length=NAME_CHARS_MAX)
     description = models.TextField(blank=True, default="")
     position = models.PositiveIntegerField(default=0)
-    critical = models.BooleanField(default=False, help_text="People may ask to be woken by a call for this one.")
+    critical = models.BooleanField(
+        default=False, help_text="People may ask to be woken by a call for this one."
+    )
     showcase = models.BooleanField(default=True)
     only_show_if_degraded = models.BooleanField(default=False)
     start_date = models.DateField(null=True, blank=True)
-    status = models.CharField(max_length=24, choices=choices(ComponentStatus), default=ComponentStatus.OPERATIONAL)
+    status = models.CharField(
+        max_length=24, choices=choices(ComponentStatus), default=ComponentStatus.OPERATIONAL
+    )
     unknown_since = models.DateTimeField(null=True, blank=True)
     unknown_why = models.CharField(max_length=NAME_CHARS_MAX, blank=True, default="")
     created_at = models.DateTimeField(default=timezone.now)
@@ -96,7 +114,9 @@ class Component(models.Model):
         ordering: ClassVar = ["position", "id"]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["page", "slug"], name="component_slug_once_a_page"),
-            models.CheckConstraint(condition=Q(status__in=list(ComponentStatus)), name="component_status_is_a_word"),
+            models.CheckConstraint(
+                condition=Q(status__in=list(ComponentStatus)), name="component_status_is_a_word"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -117,7 +137,9 @@ class Template(models.Model):
 
     class Meta:
         ordering: ClassVar = ["slug"]
-        constraints: ClassVar = [models.UniqueConstraint(fields=["page", "slug"], name="template_slug_once_a_page")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["page", "slug"], name="template_slug_once_a_page")
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -131,7 +153,9 @@ class Incident(models.Model):
     name = models.CharField(max_length=NAME_CHARS_MAX)
     status = models.CharField(max_length=16, choices=choices(Status))
     impact = models.CharField(max_length=12, choices=choices(Impact), default=Impact.NONE)
-    impact_override = models.CharField(max_length=12, choices=choices(Impact), blank=True, default="")
+    impact_override = models.CharField(
+        max_length=12, choices=choices(Impact), blank=True, default=""
+    )
     automatic = models.BooleanField(default=False, help_text="Opened by the machine.")
     person_posted = models.BooleanField(default=False, help_text="A person has spoken in it.")
     social = models.BooleanField(default=True, help_text="X and Facebook hear of it.")
@@ -144,7 +168,9 @@ class Incident(models.Model):
     started_at = models.DateTimeField(default=timezone.now, help_text="When it began to hurt.")
     detected_at = models.DateTimeField(null=True, blank=True)
     published_at = models.DateTimeField(null=True, blank=True)
-    publish_at = models.DateTimeField(null=True, blank=True, help_text="A draft goes out by itself at this time.")
+    publish_at = models.DateTimeField(
+        null=True, blank=True, help_text="A draft goes out by itself at this time."
+    )
     vetoed_at = models.DateTimeField(null=True, blank=True)
     monitoring_at = models.DateTimeField(null=True, blank=True)
     resolved_at = models.DateTimeField(null=True, blank=True)
@@ -154,25 +180,33 @@ class Incident(models.Model):
     scheduled_until = models.DateTimeField(null=True, blank=True)
     auto_in_progress = models.BooleanField(default=True)
     auto_completed = models.BooleanField(default=True)
-    components = models.ManyToManyField(Component, through="IncidentComponent", related_name="incidents")
+    components = models.ManyToManyField(
+        Component, through="IncidentComponent", related_name="incidents"
+    )
 
     class Meta:
         ordering: ClassVar = ["-created_at", "-id"]
         indexes: ClassVar = [models.Index(fields=["page", "-created_at"], name="incident_newest")]
         constraints: ClassVar = [
-            models.CheckConstraint(condition=Q(status__in=list(Status)), name="incident_status_is_a_word"),
-            models.CheckConstraint(condition=Q(impact__in=list(Impact)), name="incident_impact_is_a_word"),
+            models.CheckConstraint(
+                condition=Q(status__in=list(Status)), name="incident_status_is_a_word"
+            ),
+            models.CheckConstraint(
+                condition=Q(impact__in=list(Impact)), name="incident_impact_is_a_word"
+            ),
             models.CheckConstraint(
                 condition=Q(status__in=MAINTENANCE, scheduled_for__isnull=False)
                 | (~Q(status__in=MAINTENANCE) & Q(scheduled_for__isnull=True)),
                 name="a_maintenance_has_a_window",
             ),
             models.CheckConstraint(
-                condition=Q(scheduled_until__isnull=True) | Q(scheduled_until__gt=F("scheduled_for")),
+                condition=Q(scheduled_until__isnull=True)
+                | Q(scheduled_until__gt=F("scheduled_for")),
                 name="a_window_ends_after_it_begins",
             ),
             models.CheckConstraint(
-                condition=~Q(status__in=[Status.RESOLVED, Status.POSTMORTEM]) | Q(resolved_at__isnull=False),
+                condition=~Q(status__in=[Status.RESOLVED, Status.POSTMORTEM])
+                | Q(resolved_at__isnull=False),
                 name="resolved_says_when",
             ),
             models.UniqueConstraint(
@@ -195,7 +229,9 @@ class IncidentComponent(models.Model):
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["incident", "component"], name="component_once_an_incident"),
+            models.UniqueConstraint(
+                fields=["incident", "component"], name="component_once_an_incident"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -212,14 +248,18 @@ class Update(models.Model):
     body = models.TextField(max_length=BODY_CHARS_MAX)
     what_to_do = models.TextField(blank=True, default="")
     custom_tweet = models.CharField(max_length=1000, blank=True, default="")
-    changes = models.JSONField(default=list, blank=True)  # [{code, name, old_status, new_status}], as /api/v2 says it
+    changes = models.JSONField(
+        default=list, blank=True
+    )  # [{code, name, old_status, new_status}], as /api/v2 says it
     audience = models.CharField(max_length=12, choices=choices(Audience), default=Audience.EVERYONE)
     automatic = models.BooleanField(default=False)
     speaker = models.CharField(max_length=NAME_CHARS_MAX, blank=True, default="")
     first_word = models.BooleanField(default=False)
     new_impact = models.BooleanField(default=False)
     retraction = models.BooleanField(default=False)
-    key = models.CharField(max_length=64, blank=True, default="", help_text="Same key, same update.")
+    key = models.CharField(
+        max_length=64, blank=True, default="", help_text="Same key, same update."
+    )
     next_update_by = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
@@ -228,21 +268,34 @@ class Update(models.Model):
     published_at = models.DateTimeField(null=True, blank=True)
     publish_at = models.DateTimeField(null=True, blank=True)
     vetoed_at = models.DateTimeField(null=True, blank=True)
-    shown_at = models.DateTimeField(null=True, blank=True, help_text="When the page first showed it.")
+    shown_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the page first showed it."
+    )
 
     class Meta:
         ordering: ClassVar = ["-display_at", "-id"]
         indexes: ClassVar = [
-            models.Index(fields=["published_at"], condition=Q(shown_at__isnull=True), name="update_not_shown"),
-            models.Index(fields=["publish_at"], condition=Q(published_at__isnull=True), name="update_draft_due"),
+            models.Index(
+                fields=["published_at"], condition=Q(shown_at__isnull=True), name="update_not_shown"
+            ),
+            models.Index(
+                fields=["publish_at"],
+                condition=Q(published_at__isnull=True),
+                name="update_draft_due",
+            ),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["incident", "number"], name="update_number_once"),
-            models.UniqueConstraint(fields=["incident", "key"], condition=~Q(key=""), name="update_key_once"),
-            models.CheckConstraint(
-                condition=Q(published_at__isnull=True) | Q(number__isnull=False), name="published_update_is_numbered"
+            models.UniqueConstraint(
+                fields=["incident", "key"], condition=~Q(key=""), name="update_key_once"
             ),
-            models.CheckConstraint(condition=Q(audience__in=list(Audience)), name="update_audience_is_a_word"),
+            models.CheckConstraint(
+                condition=Q(published_at__isnull=True) | Q(number__isnull=False),
+                name="published_update_is_numbered",
+            ),
+            models.CheckConstraint(
+                condition=Q(audience__in=list(Audience)), name="update_audience_is_a_word"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -254,7 +307,9 @@ class Call(models.Model):
 
     uid = Uid()
     page = models.ForeignKey(Page, models.CASCADE, related_name="calls")
-    incident = models.ForeignKey(Incident, models.SET_NULL, null=True, blank=True, related_name="calls")
+    incident = models.ForeignKey(
+        Incident, models.SET_NULL, null=True, blank=True, related_name="calls"
+    )
     reason = models.CharField(max_length=16, choices=choices(CallReason))
     text = models.TextField()
     key = models.CharField(max_length=128, unique=True, help_text="The same matter calls once.")
@@ -278,10 +333,13 @@ class StatusChange(models.Model):
 
     class Meta:
         ordering: ClassVar = ["at", "id"]
-        indexes: ClassVar = [models.Index(fields=["component", "at"], name="status_change_by_component")]
+        indexes: ClassVar = [
+            models.Index(fields=["component", "at"], name="status_change_by_component")
+        ]
         constraints: ClassVar = [
             models.CheckConstraint(
-                condition=Q(status__in=[*ComponentStatus, "unknown"]), name="status_change_is_a_word"
+                condition=Q(status__in=[*ComponentStatus, "unknown"]),
+                name="status_change_is_a_word",
             )
         ]
 

@@ -6,7 +6,14 @@ from datetime import datetime
 from django.conf import settings
 from django.db.models import Prefetch, QuerySet
 
-from incidents.facts import ComponentChange, ComponentFact, GroupFact, IncidentFact, PageFact, UpdateFact
+from incidents.facts import (
+    ComponentChange,
+    ComponentFact,
+    GroupFact,
+    IncidentFact,
+    PageFact,
+    UpdateFact,
+)
 from incidents.lifecycle import ACTIVE, Audience, ComponentStatus, Impact, Status
 from incidents.models import Component, Group, Incident, IncidentComponent, Page, Update
 
@@ -14,7 +21,12 @@ from incidents.models import Component, Group, Incident, IncidentComponent, Page
 def the_page() -> Page:
     """Return the page, made with its defaults when nobody has named it yet."""
     page = Page.objects.order_by("id").first()
-    return page or Page.objects.get_or_create(id=1, defaults={"url": settings.SITE_URL, "languages": ["en"]})[0]
+    return (
+        page
+        or Page.objects.get_or_create(
+            id=1, defaults={"url": settings.SITE_URL, "languages": ["en"]}
+        )[0]
+    )
 
 
 def page_fact(page: Page) -> PageFact:
@@ -31,7 +43,9 @@ def page_fact(page: Page) -> PageFact:
 
 
 def group_fact(group: Group) -> GroupFact:
-    return GroupFact(group.uid, group.name, group.description, group.position, group.created_at, group.updated_at)
+    return GroupFact(
+        group.uid, group.name, group.description, group.position, group.created_at, group.updated_at
+    )
 
 
 def component_fact(component: Component, groups: dict[int, str] | None = None) -> ComponentFact:
@@ -92,10 +106,17 @@ def _changes(rows: Iterable[dict[str, str]]) -> Iterable[ComponentChange]:
 
 def with_all(incidents: QuerySet[Incident]) -> QuerySet[Incident]:
     """Fetch what incident_fact() needs in a constant number of queries."""
-    affected = IncidentComponent.objects.select_related("component__group").order_by("component__position", "id")
+    affected = IncidentComponent.objects.select_related("component__group").order_by(
+        "component__position", "id"
+    )
     return incidents.select_related("postmortem").prefetch_related(
         Prefetch("affected", queryset=affected),
-        Prefetch("updates", queryset=Update.objects.filter(published_at__isnull=False).order_by("-display_at", "-id")),
+        Prefetch(
+            "updates",
+            queryset=Update.objects.filter(published_at__isnull=False).order_by(
+                "-display_at", "-id"
+            ),
+        ),
     )
 
 
@@ -116,7 +137,9 @@ def incident_fact(incident: Incident) -> IncidentFact:
         automatic=incident.automatic,
         updates=tuple(update_fact(update, incident.uid) for update in incident.updates.all()),
         components=tuple(component_fact(row.component) for row in affected),
-        component_statuses=tuple((row.component.uid, ComponentStatus(row.status)) for row in affected),
+        component_statuses=tuple(
+            (row.component.uid, ComponentStatus(row.status)) for row in affected
+        ),
         published_at=incident.published_at,
         detected_at=incident.detected_at,
         scheduled_for=incident.scheduled_for,
@@ -141,10 +164,19 @@ def active_incidents(page: Page) -> QuerySet[Incident]:
 
 def newest_number(incident: Incident) -> int:
     """Return the number of the newest published update, 0 when there is none."""
-    newest = incident.updates.filter(number__isnull=False).order_by("-number").values_list("number", flat=True).first()
+    newest = (
+        incident.updates.filter(number__isnull=False)
+        .order_by("-number")
+        .values_list("number", flat=True)
+        .first()
+    )
     return newest or 0
 
 
 def draft_deadline(incident: Incident) -> datetime | None:
     """Return when this draft goes out by itself, None when it waits for a person."""
-    return incident.publish_at if incident.published_at is None and incident.vetoed_at is None else None
+    return (
+        incident.publish_at
+        if incident.published_at is None and incident.vetoed_at is None
+        else None
+    )

@@ -124,15 +124,29 @@ def declare(
         updated_at=now,
         display_at=now,
     )
-    audit(actor=actor, action="declare" if published else "draft", subject=incident.uid, after={"name": name}, now=now)
+    audit(
+        actor=actor,
+        action="declare" if published else "draft",
+        subject=incident.uid,
+        after={"name": name},
+        now=now,
+    )
     if published:
         _publish(incident, draft, components=components, actor=actor, now=now)
     return incident
 
 
 def schedule(
-    *, page: Page, name: str, body: str, scheduled_for: datetime, scheduled_until: datetime, actor: str, now: datetime,
-    components: Sequence[Component] = (), **more: Any,  # the rest of declare()'s words, unchanged
+    *,
+    page: Page,
+    name: str,
+    body: str,
+    scheduled_for: datetime,
+    scheduled_until: datetime,
+    actor: str,
+    now: datetime,
+    components: Sequence[Component] = (),
+    **more: Any,  # the rest of declare()'s words, unchanged
 ) -> Incident:
     """Announce a maintenance; its components go under maintenance when the window opens."""
     states = dict.fromkeys(components, ComponentStatus.OPERATIONAL)
@@ -157,8 +171,14 @@ def publish_draft(
     if incident.published_at:
         return incident.updates.filter(number__isnull=False).order_by("number").first()  # type: ignore[return-value]  # a published incident has one
     if incident.vetoed_at:
-        raise Refused(f'"{incident.name}" was vetoed at {incident.vetoed_at:%H:%M} UTC; declare it anew.')
-    draft = incident.updates.filter(published_at__isnull=True, vetoed_at__isnull=True).order_by("id").first()
+        raise Refused(
+            f'"{incident.name}" was vetoed at {incident.vetoed_at:%H:%M} UTC; declare it anew.'
+        )
+    draft = (
+        incident.updates.filter(published_at__isnull=True, vetoed_at__isnull=True)
+        .order_by("id")
+        .first()
+    )
     if draft is None:
         raise Refused(f'"{incident.name}" has no text to publish.')
     draft.body = draft.body if body is None else body
@@ -166,7 +186,10 @@ def publish_draft(
     _check_text(incident.name, draft.body)
     if by_person:
         draft.automatic, draft.speaker = False, draft.speaker or actor
-    states = {row.component: ComponentStatus(row.status) for row in incident.affected.select_related("component")}
+    states = {
+        row.component: ComponentStatus(row.status)
+        for row in incident.affected.select_related("component")
+    }
     _publish(incident, draft, components=states, actor=actor, now=now, opening=True)
     return draft
 
@@ -235,7 +258,9 @@ def draft_update(
         automatic=True,
         next_update_by=next_update_by,
         publish_at=publish_at,
-        changes=[_change(component, component.status, state) for component, state in components.items()],
+        changes=[
+            _change(component, component.status, state) for component, state in components.items()
+        ],
         created_at=now,
         updated_at=now,
         display_at=now,
@@ -246,7 +271,9 @@ def draft_update(
 
 
 @transaction.atomic
-def publish_drafted_update(update: Update, *, actor: str, now: datetime, by_person: bool = False) -> Update:
+def publish_drafted_update(
+    update: Update, *, actor: str, now: datetime, by_person: bool = False
+) -> Update:
     """Publish a drafted follow-up; one that was published already is returned as it is."""
     incident = _lock(update.incident)
     update = Update.objects.select_for_update().get(pk=update.pk)
@@ -259,9 +286,13 @@ def publish_drafted_update(update: Update, *, actor: str, now: datetime, by_pers
     check_move(Status(incident.status), Status(update.status))
     if by_person:
         update.automatic, update.speaker = False, actor
-    by_uid = {component.uid: component for component in Component.objects.filter(page=incident.page)}
+    by_uid = {
+        component.uid: component for component in Component.objects.filter(page=incident.page)
+    }
     states = {
-        by_uid[row["code"]]: ComponentStatus(row["new_status"]) for row in update.changes if row["code"] in by_uid
+        by_uid[row["code"]]: ComponentStatus(row["new_status"])
+        for row in update.changes
+        if row["code"] in by_uid
     }
     _publish(incident, update, components=states, actor=actor, now=now)
     return update
@@ -276,7 +307,9 @@ def veto(draft: Incident | Update, *, actor: str, now: datetime) -> None:
     else:
         row = Update.objects.select_for_update().get(pk=draft.pk)
     if row.published_at:
-        raise Refused(f"It went out at {row.published_at:%H:%M:%S} UTC; post an update or retract it instead.")
+        raise Refused(
+            f"It went out at {row.published_at:%H:%M:%S} UTC; post an update or retract it instead."
+        )
     if row.vetoed_at:
         return
     type(row).objects.filter(pk=row.pk).update(vetoed_at=now, updated_at=now)
@@ -285,17 +318,27 @@ def veto(draft: Incident | Update, *, actor: str, now: datetime) -> None:
 
 
 @transaction.atomic
-def move_deadline(incident: Incident, *, publish_at: datetime | None, actor: str, now: datetime) -> None:
+def move_deadline(
+    incident: Incident, *, publish_at: datetime | None, actor: str, now: datetime
+) -> None:
     """Set when a draft goes out by itself."""
     incident = _lock(incident)
     if incident.published_at is None:
         incident.publish_at = publish_at
         incident.save(update_fields=["publish_at"])
-        audit(actor=actor, action="move_deadline", subject=incident.uid, after={"publish_at": str(publish_at)}, now=now)
+        audit(
+            actor=actor,
+            action="move_deadline",
+            subject=incident.uid,
+            after={"publish_at": str(publish_at)},
+            now=now,
+        )
 
 
 @transaction.atomic
-def add_to_draft(incident: Incident, *, components: Components, now: datetime, **fields: Any) -> None:
+def add_to_draft(
+    incident: Incident, *, components: Components, now: datetime, **fields: Any
+) -> None:
     """Widen a draft: further components, an earlier deadline, the text of a worse template.
 
     `fields` are columns of the incident (name, publish_at, template, source) or, as `body` and `what_to_do`, of its text.
@@ -303,22 +346,37 @@ def add_to_draft(incident: Incident, *, components: Components, now: datetime, *
     incident = _lock(incident)
     if incident.published_at:
         raise Refused(f'"{incident.name}" is published; post an update instead.')
-    text = {name: fields.pop(name) for name in ("body", "what_to_do", "next_update_by") if name in fields}
+    text = {
+        name: fields.pop(name)
+        for name in ("body", "what_to_do", "next_update_by")
+        if name in fields
+    }
     if text:
         incident.updates.filter(published_at__isnull=True).update(**text, updated_at=now)
     for component, state in components.items():
         incident.affected.update_or_create(component=component, defaults={"status": state})
     states = [ComponentStatus(row.status) for row in incident.affected.all()]
-    Incident.objects.filter(pk=incident.pk).update(impact=impact_of(states), updated_at=now, **fields)
+    Incident.objects.filter(pk=incident.pk).update(
+        impact=impact_of(states), updated_at=now, **fields
+    )
     doorbell.ring_on_commit("draft")
 
 
 @transaction.atomic
-def edit(update: Update, *, body: str, actor: str, now: datetime, what_to_do: str | None = None) -> Update:
+def edit(
+    update: Update, *, body: str, actor: str, now: datetime, what_to_do: str | None = None
+) -> Update:
     """Correct a published text; the page marks it as edited, the old words stay in the audit. Nobody is messaged again."""
     update = Update.objects.select_for_update().select_related("incident__page").get(pk=update.pk)
     _check_text(update.incident.name, body)
-    audit(actor=actor, action="edit", subject=update.uid, before={"body": update.body}, after={"body": body}, now=now)
+    audit(
+        actor=actor,
+        action="edit",
+        subject=update.uid,
+        before={"body": update.body},
+        after={"body": body},
+        now=now,
+    )
     update.body, update.edited_at, update.updated_at = body, now, now
     if what_to_do is not None:
         update.what_to_do = what_to_do
@@ -328,7 +386,9 @@ def edit(update: Update, *, body: str, actor: str, now: datetime, what_to_do: st
 
 
 @transaction.atomic
-def retract(incident: Incident, *, body: str, actor: str, now: datetime, speaker: str = "") -> Update:
+def retract(
+    incident: Incident, *, body: str, actor: str, now: datetime, speaker: str = ""
+) -> Update:
     """Take a false alarm back: resolved, told to exactly those who were told before."""
     incident = _lock(incident)
     if incident.published_at is None:
@@ -354,7 +414,9 @@ def reopen(
     """Open a resolved incident again: the same trouble is back, under the same id."""
     incident = _lock(incident)
     if incident.status != Status.RESOLVED:
-        raise Refused(f'"{incident.name}" is "{incident.status}"; only a resolved incident can be reopened.')
+        raise Refused(
+            f'"{incident.name}" is "{incident.status}"; only a resolved incident can be reopened.'
+        )
     incident.resolved_at = incident.monitoring_at = incident.retracted_at = None
     incident.status = Status.INVESTIGATING
     update = Update(
@@ -366,11 +428,24 @@ def reopen(
 
 
 def call_operators(
-    *, page: Page, reason: CallReason, text: str, key: str, now: datetime, incident: Incident | None = None
+    *,
+    page: Page,
+    reason: CallReason,
+    text: str,
+    key: str,
+    now: datetime,
+    incident: Incident | None = None,
 ) -> Call | None:
     """Leave a word for the operators; the same `key` calls once and then returns None."""
     call, is_new = Call.objects.get_or_create(
-        key=key, defaults={"page": page, "reason": reason, "text": text, "incident": incident, "created_at": now}
+        key=key,
+        defaults={
+            "page": page,
+            "reason": reason,
+            "text": text,
+            "incident": incident,
+            "created_at": now,
+        },
     )
     if is_new:
         doorbell.ring_on_commit("call")
@@ -398,9 +473,15 @@ def set_unknown(component: Component, *, why: str, since: datetime, now: datetim
     component = Component.objects.select_for_update().get(pk=component.pk)
     if component.unknown_since:
         if component.unknown_why != why:
-            Component.objects.filter(pk=component.pk).update(unknown_why=why[:NAME_CHARS_MAX], updated_at=now)
+            Component.objects.filter(pk=component.pk).update(
+                unknown_why=why[:NAME_CHARS_MAX], updated_at=now
+            )
         return False
-    component.unknown_since, component.unknown_why, component.updated_at = since, why[:NAME_CHARS_MAX], now
+    component.unknown_since, component.unknown_why, component.updated_at = (
+        since,
+        why[:NAME_CHARS_MAX],
+        now,
+    )
     component.save(update_fields=["unknown_since", "unknown_why", "updated_at"])
     StatusChange.objects.create(component=component, status="unknown", at=now, actor="probes")
     _touch_page(component.page_id, now)
@@ -415,17 +496,31 @@ def clear_unknown(component: Component, *, now: datetime) -> bool:
         return False
     component.unknown_since, component.unknown_why, component.updated_at = None, "", now
     component.save(update_fields=["unknown_since", "unknown_why", "updated_at"])
-    StatusChange.objects.create(component=component, status=component.status, at=now, actor="probes")
+    StatusChange.objects.create(
+        component=component, status=component.status, at=now, actor="probes"
+    )
     _touch_page(component.page_id, now)
     return True
 
 
-def add_component(*, page: Page, slug: str, name: str, actor: str, now: datetime, **fields: Any) -> Component:
+def add_component(
+    *, page: Page, slug: str, name: str, actor: str, now: datetime, **fields: Any
+) -> Component:
     """Create a component; its history of status begins here."""
     with transaction.atomic():
-        component = Component.objects.create(page=page, slug=slug, name=name, created_at=now, updated_at=now, **fields)
-        StatusChange.objects.create(component=component, status=component.status, at=now, actor=actor)
-        audit(actor=actor, action="add_component", subject=component.uid, after={"slug": slug, "name": name}, now=now)
+        component = Component.objects.create(
+            page=page, slug=slug, name=name, created_at=now, updated_at=now, **fields
+        )
+        StatusChange.objects.create(
+            component=component, status=component.status, at=now, actor=actor
+        )
+        audit(
+            actor=actor,
+            action="add_component",
+            subject=component.uid,
+            after={"slug": slug, "name": name},
+            now=now,
+        )
         _touch_page(page.pk, now)
     return component
 
@@ -441,7 +536,12 @@ def audit(
 ) -> None:  # fmt: skip
     """Write who did what; never changed afterwards."""
     AuditEntry.objects.create(
-        at=now, actor=actor[:NAME_CHARS_MAX], action=action, subject=subject, before=before or {}, after=after or {}
+        at=now,
+        actor=actor[:NAME_CHARS_MAX],
+        action=action,
+        subject=subject,
+        before=before or {},
+        after=after or {},
     )
 
 
@@ -449,7 +549,13 @@ def audit(
 
 
 def _publish(
-    incident: Incident, update: Update, *, components: Components, actor: str, now: datetime, opening: bool = False
+    incident: Incident,
+    update: Update,
+    *,
+    components: Components,
+    actor: str,
+    now: datetime,
+    opening: bool = False,
 ) -> None:
     """Give the update its number and let it act on incident and components. The caller holds the incident's lock."""
     status = Status(update.status)
@@ -460,7 +566,9 @@ def _publish(
     incident.status = status
     incident.impact = _impact(incident, status)
     incident.updated_at = now
-    incident.monitoring_at = incident.monitoring_at or (now if status is Status.MONITORING else None)
+    incident.monitoring_at = incident.monitoring_at or (
+        now if status is Status.MONITORING else None
+    )
     if status in (Status.RESOLVED, Status.COMPLETED):
         incident.resolved_at = incident.resolved_at or now
     incident.published_at = incident.published_at or now
@@ -476,7 +584,13 @@ def _publish(
     update.published_at = update.updated_at = update.display_at = now
     update.publish_at = None
     update.save()
-    _write_public(incident, [row["code"] for row in update.changes], closing=status in FINAL, actor=actor, now=now)
+    _write_public(
+        incident,
+        [row["code"] for row in update.changes],
+        closing=status in FINAL,
+        actor=actor,
+        now=now,
+    )
     audit(
         actor=actor, action="publish", subject=incident.uid, now=now,
         after={"update": update.uid, "status": status, "body": update.body, "audience": update.audience},
@@ -495,12 +609,18 @@ def _implied(incident: Incident, status: Status) -> dict[Component, ComponentSta
     return {row.component: state for row in incident.affected.select_related("component")}
 
 
-def _apply(incident: Incident, states: Components, *, opening: bool, closing: bool) -> list[dict[str, str]]:
+def _apply(
+    incident: Incident, states: Components, *, opening: bool, closing: bool
+) -> list[dict[str, str]]:
     """Write the components under the incident; return the changes as /api/v2 words them."""
     before = {row.component_id: row.status for row in incident.affected.all()}
     changes = []
     for component, state in states.items():
-        old = ComponentStatus.OPERATIONAL if opening else before.get(component.pk, ComponentStatus.OPERATIONAL)
+        old = (
+            ComponentStatus.OPERATIONAL
+            if opening
+            else before.get(component.pk, ComponentStatus.OPERATIONAL)
+        )
         incident.affected.update_or_create(component=component, defaults={"status": state})
         if opening or closing or old != state:
             changes.append(_change(component, old, state))
@@ -508,7 +628,12 @@ def _apply(incident: Incident, states: Components, *, opening: bool, closing: bo
 
 
 def _change(component: Component, old: str, new: str) -> dict[str, str]:
-    return {"code": component.uid, "name": component.name, "old_status": str(old), "new_status": str(new)}
+    return {
+        "code": component.uid,
+        "name": component.name,
+        "old_status": str(old),
+        "new_status": str(new),
+    }
 
 
 def _impact(incident: Incident, status: Status) -> Impact:
@@ -522,7 +647,9 @@ def _is_graver(new: Impact, old: Impact) -> bool:
     return new != old and higher_impact(new, old) == new
 
 
-def _write_public(incident: Incident, uids: Sequence[str], *, closing: bool, actor: str, now: datetime) -> None:
+def _write_public(
+    incident: Incident, uids: Sequence[str], *, closing: bool, actor: str, now: datetime
+) -> None:
     """Set the public status of the changed components to the worst that open incidents say of them."""
     touched = Component.objects.select_for_update().filter(uid__in=uids).order_by("id")
     for component in touched:
@@ -534,18 +661,27 @@ def _write_public(incident: Incident, uids: Sequence[str], *, closing: bool, act
 
 
 def _write_status(
-    component: Component, status: ComponentStatus, *, incident: Incident | None, actor: str, now: datetime
+    component: Component,
+    status: ComponentStatus,
+    *,
+    incident: Incident | None,
+    actor: str,
+    now: datetime,
 ) -> None:
     if component.status == status:
         return
     component.status, component.updated_at = status, now
     component.save(update_fields=["status", "updated_at"])
     if component.unknown_since is None:
-        StatusChange.objects.create(component=component, status=status, at=now, incident=incident, actor=actor)
+        StatusChange.objects.create(
+            component=component, status=status, at=now, incident=incident, actor=actor
+        )
 
 
 def _lock(incident: Incident) -> Incident:
-    return Incident.objects.select_for_update(of=("self",)).select_related("page").get(pk=incident.pk)
+    return (
+        Incident.objects.select_for_update(of=("self",)).select_related("page").get(pk=incident.pk)
+    )
 
 
 def _touch(incident: Incident, now: datetime) -> None:
@@ -576,6 +712,6 @@ def _check_window(status: Status, start: datetime | None, end: datetime | None) 
     if is_maintenance(status) != (start is not None):
         raise Refused("A maintenance needs scheduled_for, and only a maintenance has it.")
     if start and end and end <= start:
-        raise Refused(f"The window ends at {end:%Y-%m-%d %H:%M} before it begins at {start:%Y-%m-%d %H:%M}.")
-
-
+        raise Refused(
+            f"The window ends at {end:%Y-%m-%d %H:%M} before it begins at {start:%Y-%m-%d %H:%M}."
+        )

@@ -47,7 +47,9 @@ _BAR_ORDER = (
 def spans(changes: Sequence[tuple[datetime, str]], *, until: datetime) -> list[Span]:
     """Turn changes in order of time into adjoining spans that end at `until`."""
     ends = [at for at, _ in changes[1:]] + [until] * bool(changes)
-    return [Span(at, end, status) for (at, status), end in zip(changes, ends, strict=True) if at < end]
+    return [
+        Span(at, end, status) for (at, status), end in zip(changes, ends, strict=True) if at < end
+    ]
 
 
 def uptime_percent(history: Sequence[Span], *, since: datetime, until: datetime) -> float | None:
@@ -65,7 +67,9 @@ def uptime_percent(history: Sequence[Span], *, since: datetime, until: datetime)
     return None if known == 0 else 100.0 * (known - lost) / known
 
 
-def outage_seconds(history: Sequence[Span], status: str, *, since: datetime, until: datetime) -> float:
+def outage_seconds(
+    history: Sequence[Span], status: str, *, since: datetime, until: datetime
+) -> float:
     """Return how many seconds between `since` and `until` were spent in `status`."""
     return sum(
         max(0.0, (min(span.end, until) - max(span.start, since)).total_seconds())
@@ -77,7 +81,9 @@ def outage_seconds(history: Sequence[Span], status: str, *, since: datetime, unt
 def daily(history: Sequence[Span], *, days: int, until: datetime, zone: ZoneInfo) -> list[Day]:
     """Return the last `days` days in the page's zone, oldest first."""
     last = until.astimezone(zone).date()
-    return [_day(history, last - timedelta(days=back), until, zone) for back in range(days - 1, -1, -1)]
+    return [
+        _day(history, last - timedelta(days=back), until, zone) for back in range(days - 1, -1, -1)
+    ]
 
 
 def _day(history: Sequence[Span], day: date, until: datetime, zone: ZoneInfo) -> Day:

@@ -25,7 +25,9 @@ class EmergencySender:
         if thread is not None and thread.is_alive():
             return
         log.warning("no worker takes messages on %s; sending from the clock", channel)
-        self._running[channel] = threading.Thread(target=self._send, args=(channel,), name=channel, daemon=True)
+        self._running[channel] = threading.Thread(
+            target=self._send, args=(channel,), name=channel, daemon=True
+        )
         self._running[channel].start()
 
     def _send(self, channel: str) -> None:

@@ -20,7 +20,7 @@ NOTICES_KEPT = 64  # broadcasts × languages under way in one worker
 def notice(broadcast: Broadcast, language: str) -> Notice:
     """Return what `broadcast` says in `language`."""
     page = reads.page_fact(reads.the_page())
-    if broadcast.update_entry is not None:
+    if broadcast.update_entry is not None and broadcast.incident_id is not None:
         incident = reads.incident_fact(
             reads.with_all(Incident.objects.filter(pk=broadcast.incident_id)).get()
         )
@@ -73,4 +73,5 @@ def _kept(broadcast_id: int, language: str, edited: str) -> Notice:
 def kept_notice(broadcast: Broadcast, language: str) -> Notice:
     """Return the notice, rendered once per broadcast, language and edit of the text."""
     entry = broadcast.update_entry
+    assert broadcast.pk is not None
     return _kept(broadcast.pk, language, str(entry.edited_at) if entry else "")

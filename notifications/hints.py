@@ -3,6 +3,7 @@
 import logging
 import queue
 import threading
+from typing import Any
 
 from celery import current_app
 from kombu.exceptions import OperationalError
@@ -39,12 +40,21 @@ class Hinter:
                 self.is_down = False
             except (OperationalError, OSError) as error:
                 if not self.is_down:
-                    log.warning("the broker takes no hints (%s); the clock sends by itself", type(error).__name__)
+                    log.warning(
+                        "the broker takes no hints (%s); the clock sends by itself",
+                        type(error).__name__,
+                    )
                 self.is_down = True
 
     def _knock(self, channel: str) -> None:
         with current_app.connection_for_write(connect_timeout=BROKER_S) as connection:
-            broker = connection.default_channel
-            waiting = broker.queue_declare(queue_name(channel), durable=True, auto_delete=False).message_count
+            broker: Any = connection.default_channel  # kombu's own channel has no types
+            waiting = broker.queue_declare(
+                queue_name(channel), durable=True, auto_delete=False
+            ).message_count
             for _ in range(max(0, AHEAD - waiting)):
-                send.apply_async(args=[channel], queue=queue_name(channel), connection=connection, retry=False)
+                self._send(channel, connection)
+
+    def _send(self, channel: str, connection: Any) -> None:  # Any: as above
+        options: dict[str, Any] = {"connection": connection, "retry": False}
+        send.apply_async((channel,), queue=queue_name(channel), **options)

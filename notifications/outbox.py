@@ -280,7 +280,7 @@ def _insert(
         cursor.execute(
             f"INSERT INTO {table} ({', '.join(columns)}) {sql} ON CONFLICT DO NOTHING", params
         )
-        return max(cursor.rowcount, 0)
+        return max(int(cursor.rowcount), 0)
 
 
 # --- from a waiting delivery to a settled one -------------------------------------------------------------------------
@@ -431,7 +431,9 @@ def settle(settlements: Sequence[Settlement], *, lease: str, provider: str, crit
     with transaction.atomic():
         for item in settlements:
             fields = _settled(item, provider=provider, critical=critical)
-            ours = Delivery.objects.filter(pk=item.delivery.pk, lease=lease, state=DeliveryState.CALLING)
+            ours = Delivery.objects.filter(
+                pk=item.delivery.pk, lease=lease, state=DeliveryState.CALLING
+            )
             written += ours.update(lease="", **fields) or _already_settled(item, provider)
         Attempt.objects.bulk_create(
             Attempt(
@@ -451,7 +453,9 @@ def settle(settlements: Sequence[Settlement], *, lease: str, provider: str, crit
 
 def _already_settled(item: Settlement, provider: str) -> int:
     """A receipt can be quicker than the answer it is about: keep its word, add the provider's id."""
-    quicker = Delivery.objects.filter(pk=item.delivery.pk, state__in=HANDED_OVER, lease="", provider_id="")
+    quicker = Delivery.objects.filter(
+        pk=item.delivery.pk, state__in=HANDED_OVER, lease="", provider_id=""
+    )
     if item.outcome.result is not Result.ACCEPTED:
         return 0
     return quicker.update(provider=provider, provider_id=item.outcome.provider_id[:255])

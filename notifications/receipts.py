@@ -16,7 +16,9 @@ from subscribers import services as people
 
 BODY_BYTES_MAX = 16_384  # Twilio's callbacks are below 2 KB
 # Twilio's default opt-out words and those of the FCC's rule of April 2025: channels.md §4.1.
-STOP_WORDS = frozenset({"stop", "stopall", "unsubscribe", "cancel", "end", "quit", "revoke", "optout"})
+STOP_WORDS = frozenset(
+    {"stop", "stopall", "unsubscribe", "cancel", "end", "quit", "revoke", "optout"}
+)
 _SMS = {
     "delivered": DeliveryState.DELIVERED,
     "undelivered": DeliveryState.BOUNCED,
@@ -49,9 +51,17 @@ def twilio_reply(request: HttpRequest) -> HttpResponse:
         return HttpResponse("signature does not match", status=403, content_type="text/plain")
     word = request.POST.get("Body", "").strip().strip(".!").lower()
     if word in STOP_WORDS:
-        number_hash = addresses.address_hash("phone", request.POST.get("From", ""), settings.SECRET_KEY)
+        number_hash = addresses.address_hash(
+            "phone", request.POST.get("From", ""), settings.SECRET_KEY
+        )
         for channel in ("sms", "voice"):
-            people.suppress(channel=channel, address_hash=number_hash, reason="said STOP", now=datetime.now(UTC))
+            people.suppress(
+                channel=channel,
+                address_hash=number_hash,
+                reason="said STOP",
+                now=datetime.now(UTC),
+                by_owner=True,
+            )
     return HttpResponse("<Response/>", content_type="text/xml")
 
 
@@ -89,12 +99,20 @@ def _pressed(pk: int, digit: str, now: datetime) -> HttpResponse:
     if digit == "1":
         heard = [*HANDED_OVER, DeliveryState.CALLING, DeliveryState.UNKNOWN]
         Delivery.objects.filter(pk=pk, accepted_at__isnull=True).update(accepted_at=now)
-        Delivery.objects.filter(pk=pk, state__in=heard).update(state=DeliveryState.ACKNOWLEDGED, lease="")
+        Delivery.objects.filter(pk=pk, state__in=heard).update(
+            state=DeliveryState.ACKNOWLEDGED, lease=""
+        )
         Delivery.objects.filter(pk=pk, answered_at__isnull=True).update(answered_at=now)
         answer.say("Thank you. Good bye.")
     elif digit == "9":
         person = delivery.subscription
-        people.suppress(channel="voice", address_hash=person.address_hash, reason="pressed 9", now=now)
+        people.suppress(
+            channel="voice",
+            address_hash=person.address_hash,
+            reason="pressed 9",
+            now=now,
+            by_owner=True,
+        )
         answer.say("We will not call you again. Good bye.")
     answer.hangup()
     return HttpResponse(str(answer), content_type="text/xml")

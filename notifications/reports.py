@@ -40,5 +40,8 @@ def _by_channel(broadcasts: Iterable[int], *, since: datetime) -> dict[str, Reac
     told: dict[str, list[datetime]] = defaultdict(list)
     stamps = rows.filter(state__in=HANDED_OVER, accepted_at__isnull=False)
     for channel, at in stamps.values_list("channel", "accepted_at")[:STAMPS_MAX]:
-        told[channel].append(at)
-    return {channel: reach.measure(counts, told[channel], since=since) for channel, counts in sorted(states.items())}
+        told[channel].append(at)  # type: ignore[arg-type]  # not null: filtered
+    return {
+        channel: reach.measure(counts, told[channel], since=since)
+        for channel, counts in sorted(states.items())
+    }

@@ -85,7 +85,9 @@ class _Batch:
                 self._note(delivery, outcome)
         finally:
             self._settle()
-            outbox.release(self._claim, [pk for pk in self._claim.ids if str(pk) not in self._pulled])
+            outbox.release(
+                self._claim, [pk for pk in self._claim.ids if str(pk) not in self._pulled]
+            )
         return self._settled
 
     def _recipients(self) -> Iterator[Recipient]:
@@ -163,7 +165,7 @@ def recipient(delivery: Delivery, broadcast: Broadcast, *, social: bool) -> Reci
     token = addresses.link_token("receipt", str(delivery.pk), settings.SECRET_KEY)
     return Recipient(
         delivery=str(delivery.pk),
-        address=addresses.unseal(person.address_sealed, settings.FIELD_KEYS),
+        address=addresses.unseal(bytes(person.address_sealed), settings.FIELD_KEYS),
         manage_url=f"{settings.SITE_URL}/manage" if subscriber else "",
         unsubscribe_url=people.unsubscribe_url(person.uid) if subscriber else "",
         receipt_url=f"{settings.SITE_URL}/receipts/twilio/{token}",

@@ -35,11 +35,11 @@ class _Face:
         changed = seen != self.seen
         if not changed and self.at and timedelta(0) <= now - self.at < EVERY:
             return
-        if watchdog.is_held(self.publisher.folder, time.time()):
-            return
         begun = time.monotonic()
-        taken = snapshot.take(now)
         try:
+            if watchdog.is_held(self.publisher.folder, time.time()):
+                return
+            taken = snapshot.take(now)
             self.publisher.publish(taken, everything=changed)
             self._restore(taken, changed=changed)
         except OSError as error:

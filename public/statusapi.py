@@ -1,6 +1,7 @@
 """A snapshot as Statuspage's public API, as the in-app banner's JSON and as badges."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from html import escape
@@ -19,6 +20,9 @@ LANGUAGES = tuple(words.SENTENCES)
 FREQUENT = ("api/v2/status.json", "api/v2/summary.json")  # rewritten every 10 s
 
 Json = dict[str, Any]  # what json.dumps takes
+
+_LINK = re.compile(r"\[([^\]\n]*)\]\([^)\s]*\)")
+_MARKS = re.compile(r"\*\*|__|`")
 
 
 def documents(snapshot: Snapshot) -> Iterator[tuple[str, bytes]]:
@@ -106,7 +110,7 @@ def banner(snapshot: Snapshot, language: str, valid_for_s: int = BANNER_VALID_FO
         "valid_for_s": valid_for_s,
         "state": str(words.page_state(snapshot.components, open_ones, running)),
         "headline": words.headline(snapshot.components, open_ones, running, language),
-        "what_to_do": what_to_do(main),
+        "what_to_do": plain(what_to_do(main)),
         "since": iso(since(snapshot)),
         "next_update_by": iso(main.next_update_by) if main else None,
         "incident": _banner_incident(main, snapshot) if main else None,
@@ -125,6 +129,13 @@ def what_to_do(incident: IncidentFact | None) -> str | None:
     if incident is None or not incident.is_open:
         return None
     return next((update.what_to_do for update in incident.updates if update.what_to_do), None)
+
+
+def plain(text: str | None) -> str | None:
+    """Return an operator's Markdown without its marks: an app shows the banner's words as they are."""
+    if text is None:
+        return None
+    return _MARKS.sub("", _LINK.sub(r"\1", text)).strip()
 
 
 def since(snapshot: Snapshot) -> datetime | None:

@@ -13,7 +13,6 @@ BROKER_TIMEOUT_S = 5.0
 VISIBILITY_S = 120  # far above the 10 s that a task drains; nothing depends on redelivery
 
 
-
 def _queue(name: str) -> Queue:
     """A queue of its own exchange: on a shared one every hint would reach every channel."""
     return Queue(name, Exchange(name), routing_key=name)

@@ -80,7 +80,11 @@ class Clock:
         try:
             tick(now)
         except DatabaseError as error:
-            log.error("%s: the database does not answer as it should: %s", room, str(error).strip().split("\n")[0])
+            log.error(
+                "%s: the database does not answer as it should: %s",
+                room,
+                str(error).strip().split("\n")[0],
+            )
             close_old_connections()
             return False
         except Exception:
@@ -92,7 +96,9 @@ class Clock:
     def _listen(self) -> None:
         """Wait at the doorbell; a broken one only means waiting out the second."""
         while not self._stopping.is_set():
-            client = redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=5)
+            client = redis.Redis.from_url(
+                settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=5
+            )
             try:
                 while not self._stopping.is_set():
                     if doorbell.wait(client, 2):

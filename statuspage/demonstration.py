@@ -57,7 +57,9 @@ def start(house: Supervisor, listener: socket.socket, env: dict[str, str]) -> di
     }
     site = house.data_dir / "site.yaml"
     text = (BASE_DIR / "demo" / "site.yaml").read_text(encoding="utf-8")
-    site.write_text(text.replace("SITE_URL", site_url).replace("FOLLOW_URL", urls["follow"]), encoding="utf-8")
+    site.write_text(
+        text.replace("SITE_URL", site_url).replace("FOLLOW_URL", urls["follow"]), encoding="utf-8"
+    )
     say("preparing the database")
     found = supervisor.prepare(env, "--demo", str(site))
     say("starting web, workers, clock, prober and watchdog")
@@ -73,7 +75,9 @@ def start(house: Supervisor, listener: socket.socket, env: dict[str, str]) -> di
         **found,
     }
     _write(house.data_dir / "demo.json", facts)
-    ours = {name: value for name, value in sorted(env.items()) if os.environ.get(name) != value}
+    # For management commands from outside: what differs from the caller's own environment, and always the folder.
+    given = {name: value for name, value in env.items() if name.startswith(PROVIDERS)}
+    ours = given | {name: env[name] for name in ("DATA_DIR", "SITE_URL", "REDIS_URL")}
     _write(house.data_dir / "environment.json", ours)
     return facts
 
@@ -145,7 +149,9 @@ def _introduce(facts: dict[str, str]) -> None:
 
 
 def _write(path: Path, facts: dict[str, str]) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+    with open(
+        os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
+    ) as file:
         json.dump(facts, file, indent=2)
 
 

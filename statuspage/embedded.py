@@ -36,5 +36,14 @@ def server_command(binary: str, data_dir: Path) -> list[str]:
         binary,
         *("--port", "0", "--unixsocket", str(socket_path(data_dir)), "--unixsocketperm", "700"),
         *("--dir", str(data_dir), "--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
-        *("--maxmemory", "256mb", "--maxmemory-policy", "noeviction", "--daemonize", "no", "--loglevel", "warning"),
+        *(
+            "--maxmemory",
+            "256mb",
+            "--maxmemory-policy",
+            "noeviction",
+            "--daemonize",
+            "no",
+            "--loglevel",
+            "warning",
+        ),
     ]

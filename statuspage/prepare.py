@@ -42,13 +42,19 @@ def prepare(now: datetime) -> dict[str, str]:
 
 def prepare_demo(site: Path, now: datetime) -> dict[str, str]:
     """Apply the demo's site.yaml; make an operator and an API key."""
-    words = siteconfig.parse(site.read_text(encoding="utf-8"), around=applying.surroundings(), file=site.name)
+    words = siteconfig.parse(
+        site.read_text(encoding="utf-8"), around=applying.surroundings(), file=site.name
+    )
     applying.apply(words, now=now)
     password = secrets.token_urlsafe(9)
     users = get_user_model().objects
     users.filter(username=DEMO_USER).delete()
     users.create_superuser(DEMO_USER, password=password)
-    return {"user": DEMO_USER, "password": password, "api_key": keys.create(name="demo", scopes=(), now=now)}
+    return {
+        "user": DEMO_USER,
+        "password": password,
+        "api_key": keys.create(name="demo", scopes=(), now=now),
+    }
 
 
 def main() -> int:
@@ -58,7 +64,10 @@ def main() -> int:
         if len(sys.argv) == 3 and sys.argv[1] == "--demo":
             found |= prepare_demo(Path(sys.argv[2]), now)
     except DatabaseError as error:
-        print(f"statuspage: DATABASE_URL cannot be used: {str(error).strip().splitlines()[0]}", file=sys.stderr)
+        print(
+            f"statuspage: DATABASE_URL cannot be used: {str(error).strip().splitlines()[0]}",
+            file=sys.stderr,
+        )
         return 1
     except siteconfig.BadSite as error:
         print(f"statuspage: {error}", file=sys.stderr)

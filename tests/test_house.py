@@ -13,19 +13,41 @@ PURE = [
     *("incidents/lifecycle.py", "incidents/facts.py", "incidents/uptime.py", "incidents/wire.py"),
     "subscribers/addresses.py",
     *("probes/conditions.py", "probes/verdict.py"),
-    *("notifications/messages.py", "notifications/routing.py", "notifications/retry.py", "notifications/reach.py"),
+    *(
+        "notifications/messages.py",
+        "notifications/routing.py",
+        "notifications/retry.py",
+        "notifications/reach.py",
+    ),
     *("public/pages.py", "public/statusapi.py", "public/feeds.py"),
 ]
 NO_ORM = [
     *PURE,
     *("probes/agent.py", "public/watchdog.py"),
-    *("statuspage/supervisor.py", "statuspage/demonstration.py", "statuspage/embedded.py", "statuspage/__main__.py"),
-    *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "notifications/channels").glob("*.py"))),
+    *(
+        "statuspage/supervisor.py",
+        "statuspage/demonstration.py",
+        "statuspage/embedded.py",
+        "statuspage/__main__.py",
+    ),
+    *(
+        str(path.relative_to(ROOT))
+        for path in sorted((ROOT / "notifications/channels").glob("*.py"))
+    ),
     *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "probes/kinds").glob("*.py"))),
 ]
 CLOCKS = {"now", "utcnow", "today", "time", "monotonic", "perf_counter"}
 NETWORK = {"socket", "requests", "aiohttp", "urllib.request", "http.client", "smtplib", "redis"}
-ROOMS = ["statuspage", "desk", "public", "notifications", "subscribers", "probes", "incidents", "demo"]
+ROOMS = [
+    "statuspage",
+    "desk",
+    "public",
+    "notifications",
+    "subscribers",
+    "probes",
+    "incidents",
+    "demo",
+]
 
 
 def imports(path: str) -> Iterator[str]:
@@ -38,7 +60,9 @@ def imports(path: str) -> Iterator[str]:
 
 def test_imports_only_point_down_to_the_core() -> None:
     lint = Path(sys.executable).with_name("lint-imports")
-    done = subprocess.run([lint, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [lint, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout
 
 
@@ -47,7 +71,9 @@ def test_a_file_that_must_stand_alone_touches_no_database(path: str) -> None:
     touched = [
         name
         for name in imports(path)
-        if name.startswith(("django.db", "django.conf")) or ".models" in name or name.endswith(".models")
+        if name.startswith(("django.db", "django.conf"))
+        or ".models" in name
+        or name.endswith(".models")
     ]
     assert touched == []
 
@@ -56,13 +82,20 @@ def test_a_file_that_must_stand_alone_touches_no_database(path: str) -> None:
 def test_a_pure_file_asks_neither_clock_nor_network(path: str) -> None:
     tree = ast.parse((ROOT / path).read_text())
     calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    asked = [f.attr for f in calls if isinstance(f, ast.Attribute) and f.attr in CLOCKS and _is_clock(f)]
+    asked = [
+        f.attr for f in calls if isinstance(f, ast.Attribute) and f.attr in CLOCKS and _is_clock(f)
+    ]
     used = [name for name in imports(path) if name.split(".")[0] in NETWORK or name in NETWORK]
     assert (asked, used) == ([], [])
 
 
 def _is_clock(function: ast.Attribute) -> bool:
-    return isinstance(function.value, ast.Name) and function.value.id in {"datetime", "date", "time", "timezone"}
+    return isinstance(function.value, ast.Name) and function.value.id in {
+        "datetime",
+        "date",
+        "time",
+        "timezone",
+    }
 
 
 @pytest.mark.parametrize("room", ROOMS)

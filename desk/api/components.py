@@ -38,7 +38,9 @@ class ComponentIn(Schema):
 
 
 @route(router, ["GET"], "/pages/{page_id}/components", summary="List the components")
-def list_components(request: HttpRequest, page_id: str, page: int = 1, per_page: int = 100) -> list[Json]:
+def list_components(
+    request: HttpRequest, page_id: str, page: int = 1, per_page: int = 100
+) -> list[Json]:
     row = lookup.page(page_id)
     fact = reads.page_fact(row)
     limit = min(max(per_page, 1), shapes.PER_PAGE_MAX)
@@ -65,7 +67,9 @@ def create_component(request: HttpRequest, page_id: str, body: ComponentIn) -> A
             position=0 if last is None else last + 1, group=_group(page, words.group_id), **plain,
         )  # fmt: skip
         if words.status:
-            services.set_status(component, status=words.status, actor=actor(request), now=timezone.now())
+            services.set_status(
+                component, status=words.status, actor=actor(request), now=timezone.now()
+            )
     return Answer(201, _read(page, component.uid))
 
 
@@ -75,12 +79,21 @@ def read_component(request: HttpRequest, page_id: str, component_id: str) -> Jso
     return _read(page, lookup.component(page, component_id).uid)
 
 
-@route(router, ["PATCH", "PUT"], "/pages/{page_id}/components/{component_id}", summary="Change a component")
-def change_component(request: HttpRequest, page_id: str, component_id: str, body: ComponentIn) -> Json:
+@route(
+    router,
+    ["PATCH", "PUT"],
+    "/pages/{page_id}/components/{component_id}",
+    summary="Change a component",
+)
+def change_component(
+    request: HttpRequest, page_id: str, component_id: str, body: ComponentIn
+) -> Json:
     page = lookup.page(page_id)
     component = lookup.component(page, component_id)
     words = body.component
-    changes: Json = {name: value for name, value in words.dict(exclude_unset=True).items() if name in _PLAIN}
+    changes: Json = {
+        name: value for name, value in words.dict(exclude_unset=True).items() if name in _PLAIN
+    }
     changes = {name: _plain(name, value) for name, value in changes.items()}
     if "group_id" in words.model_fields_set:
         changes["group"] = _group(page, words.group_id)
@@ -94,13 +107,19 @@ def change_component(request: HttpRequest, page_id: str, component_id: str, body
 
 
 @route(
-    router, ["DELETE"], "/pages/{page_id}/components/{component_id}", response={204: None}, summary="Delete a component"
+    router,
+    ["DELETE"],
+    "/pages/{page_id}/components/{component_id}",
+    response={204: None},
+    summary="Delete a component",
 )
 def delete_component(request: HttpRequest, page_id: str, component_id: str) -> HttpResponse:
     page = lookup.page(page_id)
     component = lookup.component(page, component_id)
     if Incident.objects.filter(components=component).exists():
-        raise Refused(f'"{component.name}" stands in incidents; it cannot be deleted, only hidden (showcase: false)')
+        raise Refused(
+            f'"{component.name}" stands in incidents; it cannot be deleted, only hidden (showcase: false)'
+        )
     with transaction.atomic():
         services.audit(
             actor=actor(request), action="delete_component", subject=component.uid, now=timezone.now(),
@@ -109,7 +128,9 @@ def delete_component(request: HttpRequest, page_id: str, component_id: str) -> H
         try:
             component.delete()
         except ProtectedError as error:
-            raise Refused(f'"{component.name}" is still used by a check or a policy; remove those first') from error
+            raise Refused(
+                f'"{component.name}" is still used by a check or a policy; remove those first'
+            ) from error
     # Without a body and without a Content-Type: clients crash on 204 with JSON (statuspage-api.md §5).
     answer = HttpResponse(status=204)
     del answer["Content-Type"]
@@ -119,7 +140,9 @@ def delete_component(request: HttpRequest, page_id: str, component_id: str) -> H
 def free_slug(page: Page, name: str) -> str:
     """Return a slug made of the name, numbered when it is taken."""
     root = slugify(name)[: SLUG_CHARS_MAX - 5] or "component"
-    taken = set(Component.objects.filter(page=page, slug__startswith=root).values_list("slug", flat=True))
+    taken = set(
+        Component.objects.filter(page=page, slug__startswith=root).values_list("slug", flat=True)
+    )
     candidates = [root, *(f"{root}-{number}" for number in range(2, len(taken) + 3))]
     return next(slug for slug in candidates if slug not in taken)
 
@@ -133,7 +156,12 @@ def _change(component: Component, changes: Json, *, actor: str) -> None:
     component.save(update_fields=[*changes, "updated_at"])
     after = {name: str(value) for name, value in changes.items()}
     services.audit(
-        actor=actor, action="change_component", subject=component.uid, before=before, after=after, now=now
+        actor=actor,
+        action="change_component",
+        subject=component.uid,
+        before=before,
+        after=after,
+        now=now,
     )
 
 

@@ -11,26 +11,39 @@ from ninja.openapi.docs import DocsBase
 class PlainDocs(DocsBase):
     """Every path with its methods, its parameters and the fields of its body."""
 
-    def render_page(self, request: HttpRequest, api: NinjaAPI, **kwargs: Any) -> HttpResponse:  # Any: ninja's signature
+    def render_page(
+        self, request: HttpRequest, api: NinjaAPI, **kwargs: Any
+    ) -> HttpResponse:  # Any: ninja's signature
         schema: dict[str, Any] = api.get_openapi_schema()  # Any: OpenAPI
         operations = [
             {
                 "method": method.upper(),
                 "path": path,
                 "summary": words.get("summary", ""),
-                "parameters": [row["name"] for row in words.get("parameters", []) if row["in"] == "query"],
+                "parameters": [
+                    row["name"] for row in words.get("parameters", []) if row["in"] == "query"
+                ],
                 "fields": _fields(schema, words),
             }
             for path, methods in schema["paths"].items()
             for method, words in methods.items()
         ]
-        shown = {"operations": operations, "openapi": self.get_openapi_url(api, kwargs), "title": api.title}
+        shown = {
+            "operations": operations,
+            "openapi": self.get_openapi_url(api, kwargs),
+            "title": api.title,
+        }
         return render(request, "desk/api_docs.html", shown)
 
 
 def _fields(schema: dict[str, Any], words: dict[str, Any]) -> list[str]:  # Any: OpenAPI
     """Return the body's fields with their envelope, as `incident[name]`."""
-    body = words.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    body = (
+        words.get("requestBody", {})
+        .get("content", {})
+        .get("application/json", {})
+        .get("schema", {})
+    )
     found = []
     for name, field in _properties(schema, body).items():
         inner = _properties(schema, field)
@@ -39,7 +52,9 @@ def _fields(schema: dict[str, Any], words: dict[str, Any]) -> list[str]:  # Any:
 
 
 def _properties(schema: dict[str, Any], field: dict[str, Any]) -> dict[str, Any]:  # Any: OpenAPI
-    reference = field.get("$ref") or next((each["$ref"] for each in field.get("anyOf", []) if "$ref" in each), "")
+    reference = field.get("$ref") or next(
+        (each["$ref"] for each in field.get("anyOf", []) if "$ref" in each), ""
+    )
     model = schema["components"]["schemas"].get(reference.rpartition("/")[2], {})
     properties: dict[str, Any] = model.get("properties", {})
     return properties

@@ -3,11 +3,14 @@
 import json
 import re
 from collections.abc import Callable, Sequence
+from functools import wraps
 from http import HTTPStatus
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
+from django.urls import URLPattern, URLResolver
 from django.utils import timezone
+from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI, Router
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.parser import Parser
@@ -58,7 +61,10 @@ class BodyParser(Parser):
 
     def parse_body(self, request: HttpRequest) -> Json:
         kind = request.content_type or ""
-        if kind in ("application/x-www-form-urlencoded", "multipart/form-data") and not _looks_like_json(request):
+        if kind in (
+            "application/x-www-form-urlencoded",
+            "multipart/form-data",
+        ) and not _looks_like_json(request):
             return unfold(request)
         try:
             body = json.loads(request.body)
@@ -97,7 +103,9 @@ def _put_list(body: Json, path: Sequence[str], values: Sequence[str]) -> None:
     place[path[-1]] = list(values)
 
 
-def route(router: Router, methods: Sequence[str], path: str, **words: Any) -> Callable[[View], View]:
+def route(
+    router: Router, methods: Sequence[str], path: str, **words: Any
+) -> Callable[[View], View]:
     """Register a view at `path` and at `path.json`, which is not shown in the documentation."""
 
     def register(view: View) -> View:
@@ -127,9 +135,35 @@ def failure(status: int, *sentences: str) -> JsonResponse:
     return JsonResponse({"error": errors, "message": "; ".join(sentences)}, status=status)
 
 
+@csrf_exempt
 def not_found(request: HttpRequest) -> HttpResponse:
     """Answer for every path below /v1 that there is not."""
     return failure(HTTPStatus.NOT_FOUND, f"there is no {request.path}; see /v1/docs")
+
+
+def routes(api: NinjaAPI) -> tuple[list[URLPattern | URLResolver], str, str]:
+    """Return the API's routes; a method that a path does not have is answered in JSON too."""
+    patterns, app, namespace = api.urls
+    for pattern in patterns:
+        if isinstance(pattern, URLPattern):
+            pattern.callback = _in_json(pattern.callback)
+    return patterns, app, namespace
+
+
+def _in_json(view: View) -> View:
+    @wraps(view)
+    def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:  # Any: the view's own
+        answer = view(request, *args, **kwargs)
+        if not isinstance(answer, HttpResponseNotAllowed):
+            return answer
+        said = failure(
+            HTTPStatus.METHOD_NOT_ALLOWED,
+            f"{request.method} is not done here; allowed: {answer['Allow']}",
+        )
+        said["Allow"] = answer["Allow"]
+        return said
+
+    return answered
 
 
 def install_errors(api: NinjaAPI) -> None:
@@ -155,7 +189,6 @@ def install_errors(api: NinjaAPI) -> None:
     @api.exception_handler(ValidationError)
     def _(request: HttpRequest, error: ValidationError) -> HttpResponse:
         return failure(HTTPStatus.UNPROCESSABLE_ENTITY, *(_in_words(each) for each in error.errors))
-
 
     @api.exception_handler(Refused)
     def _(request: HttpRequest, error: Refused) -> HttpResponse:

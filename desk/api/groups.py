@@ -31,7 +31,9 @@ class GroupIn(Schema):
 
 
 @route(router, ["GET"], "/pages/{page_id}/component-groups", summary="List the component groups")
-def list_groups(request: HttpRequest, page_id: str, page: int = 1, per_page: int = 100) -> list[Json]:
+def list_groups(
+    request: HttpRequest, page_id: str, page: int = 1, per_page: int = 100
+) -> list[Json]:
     row = lookup.page(page_id)
     limit = min(max(per_page, 1), shapes.PER_PAGE_MAX)
     start = (max(page, 1) - 1) * limit
@@ -48,13 +50,18 @@ def create_group(request: HttpRequest, page_id: str, body: GroupIn) -> Answer[Js
     if not name:
         raise Refused("component_group.name is missing")
     if not body.component_group.components:
-        raise Refused("component_group.components is empty; expected the ids of one or more components")
+        raise Refused(
+            "component_group.components is empty; expected the ids of one or more components"
+        )
     if Group.objects.filter(page=page, name=name).exists():
         raise Refused(f'there is already a group "{name}"')
     last = Group.objects.filter(page=page).aggregate(Max("position"))["position__max"]
     with transaction.atomic():
         group = Group.objects.create(
-            page=page, name=name, description=body.description or "", position=0 if last is None else last + 1
+            page=page,
+            name=name,
+            description=body.description or "",
+            position=0 if last is None else last + 1,
         )
         _fill(page, group, body.component_group.components)
         _audit(request, "create_group", group)
@@ -67,13 +74,20 @@ def read_group(request: HttpRequest, page_id: str, group_id: str) -> Json:
     return shapes.group_of(lookup.group(page, group_id), reads.page_fact(page))
 
 
-@route(router, ["PATCH", "PUT"], "/pages/{page_id}/component-groups/{group_id}", summary="Change a group")
+@route(
+    router,
+    ["PATCH", "PUT"],
+    "/pages/{page_id}/component-groups/{group_id}",
+    summary="Change a group",
+)
 def change_group(request: HttpRequest, page_id: str, group_id: str, body: GroupIn) -> Json:
     page = lookup.page(page_id)
     group = lookup.group(page, group_id)
     words = body.component_group
     if words.components == []:
-        raise Refused("component_group.components is empty; a group that holds nothing is deleted instead")
+        raise Refused(
+            "component_group.components is empty; a group that holds nothing is deleted instead"
+        )
     with transaction.atomic():
         group.name = (words.name or "").strip() or group.name
         group.description = group.description if body.description is None else body.description
@@ -85,7 +99,12 @@ def change_group(request: HttpRequest, page_id: str, group_id: str, body: GroupI
     return shapes.group_of(group, reads.page_fact(page))
 
 
-@route(router, ["DELETE"], "/pages/{page_id}/component-groups/{group_id}", summary="Delete a group, not its components")
+@route(
+    router,
+    ["DELETE"],
+    "/pages/{page_id}/component-groups/{group_id}",
+    summary="Delete a group, not its components",
+)
 def delete_group(request: HttpRequest, page_id: str, group_id: str) -> Json:
     page = lookup.page(page_id)
     group = lookup.group(page, group_id)
@@ -106,5 +125,9 @@ def _fill(page: Page, group: Group, uids: list[str]) -> None:
 
 def _audit(request: HttpRequest, action: str, group: Group) -> None:
     services.audit(
-        actor=actor(request), action=action, subject=group.uid, after={"name": group.name}, now=timezone.now()
+        actor=actor(request),
+        action=action,
+        subject=group.uid,
+        after={"name": group.name},
+        now=timezone.now(),
     )

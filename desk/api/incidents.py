@@ -75,7 +75,11 @@ class IncidentWords(Schema):
     def attached(self) -> list[str]:
         """Ids named without a status; an older example passes `components` as a list."""
         listed = self.components if isinstance(self.components, list) else []
-        return [uid for uid in [*(self.component_ids or []), *listed] if uid and uid not in self.statuses]
+        return [
+            uid
+            for uid in [*(self.component_ids or []), *listed]
+            if uid and uid not in self.statuses
+        ]
 
     @property
     def audience(self) -> Audience:
@@ -130,39 +134,69 @@ def create_incident(request: HttpRequest, page_id: str, body: IncidentIn) -> Ans
     return Answer(201, shapes.incident_of(incident.uid, page))
 
 
-@route(router, ["GET"], "/pages/{page_id}/incidents", summary="List incidents and maintenances, newest first")
+@route(
+    router,
+    ["GET"],
+    "/pages/{page_id}/incidents",
+    summary="List incidents and maintenances, newest first",
+)
 def list_incidents(
     request: HttpRequest, page_id: str, q: str = "", limit: int = shapes.PER_PAGE_MAX, page: int = 1
 ) -> list[Json]:
     row = lookup.page(page_id)
     rows = _published(row)
     if q:
-        told = Q(name__icontains=q) | Q(updates__body__icontains=q, updates__published_at__isnull=False)
+        told = Q(name__icontains=q) | Q(
+            updates__body__icontains=q, updates__published_at__isnull=False
+        )
         rows = rows.filter(told | Q(status=q) | Q(impact=q)).distinct()
     return _list(row, rows, page=page, limit=limit)
 
 
 @route(router, ["GET"], "/pages/{page_id}/incidents/unresolved", summary="List open incidents")
-def list_unresolved(request: HttpRequest, page_id: str, page: int = 1, per_page: int = 100) -> list[Json]:
+def list_unresolved(
+    request: HttpRequest, page_id: str, page: int = 1, per_page: int = 100
+) -> list[Json]:
     row = lookup.page(page_id)
     return _list(row, _published(row).filter(status__in=OPEN), page=page, limit=per_page)
 
 
-@route(router, ["GET"], "/pages/{page_id}/incidents/scheduled", summary="List maintenances that have not begun")
-def list_scheduled(request: HttpRequest, page_id: str, page: int = 1, per_page: int = 100) -> list[Json]:
+@route(
+    router,
+    ["GET"],
+    "/pages/{page_id}/incidents/scheduled",
+    summary="List maintenances that have not begun",
+)
+def list_scheduled(
+    request: HttpRequest, page_id: str, page: int = 1, per_page: int = 100
+) -> list[Json]:
     row = lookup.page(page_id)
     return _list(row, _published(row).filter(status=Status.SCHEDULED), page=page, limit=per_page)
 
 
-@route(router, ["GET"], "/pages/{page_id}/incidents/upcoming", summary="List maintenances whose window lies ahead")
-def list_upcoming(request: HttpRequest, page_id: str, page: int = 1, per_page: int = 100) -> list[Json]:
+@route(
+    router,
+    ["GET"],
+    "/pages/{page_id}/incidents/upcoming",
+    summary="List maintenances whose window lies ahead",
+)
+def list_upcoming(
+    request: HttpRequest, page_id: str, page: int = 1, per_page: int = 100
+) -> list[Json]:
     row = lookup.page(page_id)
     rows = _published(row).filter(status=Status.SCHEDULED).order_by("scheduled_for", "id")
     return _list(row, rows, page=page, limit=per_page)
 
 
-@route(router, ["GET"], "/pages/{page_id}/incidents/active_maintenance", summary="List maintenances in progress")
-def list_active(request: HttpRequest, page_id: str, page: int = 1, per_page: int = 100) -> list[Json]:
+@route(
+    router,
+    ["GET"],
+    "/pages/{page_id}/incidents/active_maintenance",
+    summary="List maintenances in progress",
+)
+def list_active(
+    request: HttpRequest, page_id: str, page: int = 1, per_page: int = 100
+) -> list[Json]:
     row = lookup.page(page_id)
     rows = _published(row).filter(status__in=[Status.IN_PROGRESS, Status.VERIFYING])
     return _list(row, rows, page=page, limit=per_page)
@@ -199,11 +233,15 @@ def delete_incident(request: HttpRequest, page_id: str, incident_id: str) -> Jso
     with transaction.atomic():
         if incident.status not in FINAL:
             _close_quietly(incident, actor=actor(request))
-        services.audit(actor=actor(request), action="delete", subject=incident.uid, before=gone, now=now)
+        services.audit(
+            actor=actor(request), action="delete", subject=incident.uid, before=gone, now=now
+        )
         try:
             incident.delete()
         except ProtectedError as error:
-            raise Refused(f'"{incident.name}" was sent to people and stays on the record; retract it') from error
+            raise Refused(
+                f'"{incident.name}" was sent to people and stays on the record; retract it'
+            ) from error
         Page.objects.filter(pk=page.pk).update(updated_at=now)
     return gone
 
@@ -212,10 +250,14 @@ def delete_incident(request: HttpRequest, page_id: str, incident_id: str) -> Jso
     router, ["PATCH", "PUT"], "/pages/{page_id}/incidents/{incident_id}/incident_updates/{update_id}",
     summary="Correct a published text",
 )  # fmt: skip
-def change_update(request: HttpRequest, page_id: str, incident_id: str, update_id: str, body: UpdateIn) -> Json:
+def change_update(
+    request: HttpRequest, page_id: str, incident_id: str, update_id: str, body: UpdateIn
+) -> Json:
     page = lookup.page(page_id)
     incident = lookup.incident(page, incident_id)
-    update = Update.objects.filter(incident=incident, uid=update_id, published_at__isnull=False).first()
+    update = Update.objects.filter(
+        incident=incident, uid=update_id, published_at__isnull=False
+    ).first()
     if update is None:
         raise Http404(f'there is no incident update "{update_id}"')
     words, now = body.incident_update, timezone.now()
@@ -223,7 +265,9 @@ def change_update(request: HttpRequest, page_id: str, incident_id: str, update_i
         if words.body is not None:
             update = services.edit(update, body=words.body, actor=actor(request), now=now)
         if words.display_at:
-            Update.objects.filter(pk=update.pk).update(display_at=_aware(page, words.display_at), updated_at=now)
+            Update.objects.filter(pk=update.pk).update(
+                display_at=_aware(page, words.display_at), updated_at=now
+            )
     whole = shapes.incident_of(incident.uid, page)
     return next(row for row in whole["incident_updates"] if row["id"] == update_id)
 
@@ -248,7 +292,9 @@ def _first_status(words: IncidentWords, *, backfilled: bool) -> Status:
     return Status.SCHEDULED if words.scheduled_for else Status.INVESTIGATING
 
 
-def _states(page: Page, words: IncidentWords, *, scheduled: bool = False) -> dict[Component, ComponentStatus]:
+def _states(
+    page: Page, words: IncidentWords, *, scheduled: bool = False
+) -> dict[Component, ComponentStatus]:
     """Return the components with their statuses; one that is only attached keeps the status it has."""
     rows = lookup.components(page, [*words.statuses, *words.attached])
     states = {rows[uid]: status for uid, status in words.statuses.items()}
@@ -257,7 +303,7 @@ def _states(page: Page, words: IncidentWords, *, scheduled: bool = False) -> dic
 
 
 def _post(request: HttpRequest, page: Page, incident: Incident, words: IncidentWords) -> None:
-    """One request is one update; a resolved incident that is opened again is reopened."""
+    """One request is one update; a resolved incident set to investigating is reopened."""
     now, who = timezone.now(), actor(request)
     status = words.status or Status(incident.status)
     said: dict[str, Any] = {  # Any: the words shared by two verbs
@@ -266,7 +312,7 @@ def _post(request: HttpRequest, page: Page, incident: Incident, words: IncidentW
         "components": _states(page, words),
         "next_update_by": _aware(page, words.next_update_by),
     }
-    if incident.status == Status.RESOLVED and status in OPEN:
+    if incident.status == Status.RESOLVED and status is Status.INVESTIGATING:
         services.reopen(incident, actor=who, now=now, **said)
         return
     services.publish_update(
@@ -279,10 +325,18 @@ def amend(incident: Incident, words: IncidentWords, *, quietly: bool, actor: str
     """Change what is no news by itself: name, window, metadata; and, when nothing is said, impact and components."""
     page, now = incident.page, timezone.now()
     given = words.model_fields_set
-    changes: Json = {name: getattr(words, name) for name in ("metadata", "social") if getattr(words, name) is not None}
+    changes: Json = {
+        name: getattr(words, name)
+        for name in ("metadata", "social")
+        if getattr(words, name) is not None
+    }
     if words.name and words.name.strip():
         changes["name"] = words.name.strip()[:255]
-    changes |= {n: _aware(page, getattr(words, n)) for n in ("scheduled_for", "scheduled_until") if getattr(words, n)}
+    changes |= {
+        n: _aware(page, getattr(words, n))
+        for n in ("scheduled_for", "scheduled_until")
+        if getattr(words, n)
+    }
     if words.opens_itself is not None:
         changes["auto_in_progress"] = words.opens_itself
     if words.closes_itself is not None:
@@ -306,7 +360,12 @@ def _check_window(incident: Incident, changes: Json) -> None:
 
 
 def _write(
-    incident: Incident, changes: Json, states: dict[Component, ComponentStatus], *, actor: str, now: datetime
+    incident: Incident,
+    changes: Json,
+    states: dict[Component, ComponentStatus],
+    *,
+    actor: str,
+    now: datetime,
 ) -> None:
     before = {name: str(getattr(incident, name)) for name in changes}
     for name, value in changes.items():
@@ -318,8 +377,12 @@ def _write(
             incident=incident, component=component, defaults={"status": status}
         )
         services.set_status(component, status=status, actor=actor, now=now)
-    after = {name: str(value) for name, value in changes.items()} | {row.slug: str(s) for row, s in states.items()}
-    services.audit(actor=actor, action="amend", subject=incident.uid, before=before, after=after, now=now)
+    after = {name: str(value) for name, value in changes.items()} | {
+        row.slug: str(s) for row, s in states.items()
+    }
+    services.audit(
+        actor=actor, action="amend", subject=incident.uid, before=before, after=after, now=now
+    )
     Page.objects.filter(pk=incident.page_id).update(updated_at=now)
 
 
@@ -327,7 +390,12 @@ def _close_quietly(incident: Incident, *, actor: str) -> None:
     """Bring the components back to what the other incidents say of them, and tell nobody."""
     status = Status.COMPLETED if is_maintenance(Status(incident.status)) else Status.RESOLVED
     services.publish_update(
-        incident, status=status, body="Deleted.", audience=Audience.NOBODY, actor=actor, now=timezone.now()
+        incident,
+        status=status,
+        body="Deleted.",
+        audience=Audience.NOBODY,
+        actor=actor,
+        now=timezone.now(),
     )
 
 

@@ -49,6 +49,11 @@ def change_page(request: HttpRequest, page_id: str, body: PageIn) -> Json:
         page.updated_at = now
         page.save(update_fields=[*changes, "updated_at"])
         services.audit(
-            actor=actor(request), action="change_page", subject=page.uid, before=before, after=changes, now=now
+            actor=actor(request),
+            action="change_page",
+            subject=page.uid,
+            before=before,
+            after=changes,
+            now=now,
         )
     return shapes.page_json(page)

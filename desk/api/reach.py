@@ -16,7 +16,12 @@ from notifications.models import Broadcast
 router = Router(tags=["reach"])
 
 
-@route(router, ["GET"], "/pages/{page_id}/incidents/{incident_id}/reach", summary="Who was told, and when")
+@route(
+    router,
+    ["GET"],
+    "/pages/{page_id}/incidents/{incident_id}/reach",
+    summary="Who was told, and when",
+)
 def reach(
     request: HttpRequest, page_id: str, incident_id: str, since: datetime | None = None
 ) -> dict[str, Any]:  # Any: JSON
@@ -34,8 +39,12 @@ def reach(
         "resolved_at": _iso(incident.resolved_at),
         "updates": updates.count(),
         "fanned_out": _is_fanned_out(incident),
-        "channels": {name: row.as_json() for name, row in reports.of_incident(incident, since=start).items()},
-        "all_clear": {name: row.as_json() for name, row in reports.of_all_clear(incident, since=start).items()},
+        "channels": {
+            name: row.as_json() for name, row in reports.of_incident(incident, since=start).items()
+        },
+        "all_clear": {
+            name: row.as_json() for name, row in reports.of_all_clear(incident, since=start).items()
+        },
     }
 
 

@@ -69,7 +69,10 @@ def group_json(group: GroupFact, children: Sequence[ComponentFact], page: PageFa
 
 
 def group_of(group: Group, page: PageFact) -> Json:
-    children = [reads.component_fact(component, {group.pk: group.uid}) for component in group.components.all()]
+    children = [
+        reads.component_fact(component, {group.pk: group.uid})
+        for component in group.components.all()
+    ]
     return group_json(reads.group_fact(group), children, page)
 
 

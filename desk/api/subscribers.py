@@ -69,17 +69,32 @@ def create_subscriber(request: HttpRequest, page_id: str, body: SubscriberIn) ->
         if words.skip_confirmation_notification:
             _bring_in(channel, address, components, source=actor(request), now=now)
         else:
-            people.subscribe(channel=channel, address=address, components=components, source="api", now=now)
+            people.subscribe(
+                channel=channel, address=address, components=components, source="api", now=now
+            )
         row = people.find(channel=channel, address=address)
     except (addresses.BadAddress, people.NotOffered) as error:
         raise Refused(str(error)) from error
     if row is None:
-        raise Refused("this address asked not to be written to; its owner can subscribe on the page")
-    services.audit(actor=actor(request), action="subscribe", subject=row.uid, after={"channel": channel}, now=now)
+        raise Refused(
+            "this address asked not to be written to; its owner can subscribe on the page"
+        )
+    services.audit(
+        actor=actor(request),
+        action="subscribe",
+        subject=row.uid,
+        after={"channel": channel},
+        now=now,
+    )
     return Answer(201, _shape(row, reads.page_fact(page)))
 
 
-@route(router, ["GET"], "/pages/{page_id}/subscribers", summary="List the subscribers; the first page is 0")
+@route(
+    router,
+    ["GET"],
+    "/pages/{page_id}/subscribers",
+    summary="List the subscribers; the first page is 0",
+)
 def list_subscribers(
     request: HttpRequest, page_id: str, q: str = "", type: str = "", state: str = "active",
     limit: int = shapes.PER_PAGE_MAX, page: int = 0,
@@ -89,10 +104,17 @@ def list_subscribers(
     start = max(page, 0) * limit
     found = _found(state=state, mode=type)
     rows = _named(found, q) if q else found
-    return [_shape(each, reads.page_fact(row)) for each in rows.order_by("id")[start : start + limit]]
+    return [
+        _shape(each, reads.page_fact(row)) for each in rows.order_by("id")[start : start + limit]
+    ]
 
 
-@route(router, ["GET"], "/pages/{page_id}/subscribers/count", summary="Count the subscribers by channel")
+@route(
+    router,
+    ["GET"],
+    "/pages/{page_id}/subscribers/count",
+    summary="Count the subscribers by channel",
+)
 def count(request: HttpRequest, page_id: str, type: str = "", state: str = "active") -> Json:
     lookup.page(page_id)
     rows = _found(state=state, mode=type).values("channel").annotate(number=Count("id"))
@@ -100,7 +122,12 @@ def count(request: HttpRequest, page_id: str, type: str = "", state: str = "acti
     return {mode: by_mode.get(mode, 0) for mode in COUNTED if not type or mode == type}
 
 
-@route(router, ["GET"], "/pages/{page_id}/subscribers/histogram_by_state", summary="Count by channel and state")
+@route(
+    router,
+    ["GET"],
+    "/pages/{page_id}/subscribers/histogram_by_state",
+    summary="Count by channel and state",
+)
 def histogram(request: HttpRequest, page_id: str) -> Json:
     lookup.page(page_id)
     rows = _found(state="all").values("channel", "state").annotate(number=Count("id"))
@@ -108,7 +135,12 @@ def histogram(request: HttpRequest, page_id: str) -> Json:
     return {mode: _states(by_both, mode) for mode in COUNTED}
 
 
-@route(router, ["GET"], "/pages/{page_id}/subscribers/unsubscribed", summary="List who left; the first page is 0")
+@route(
+    router,
+    ["GET"],
+    "/pages/{page_id}/subscribers/unsubscribed",
+    summary="List who left; the first page is 0",
+)
 def list_unsubscribed(
     request: HttpRequest, page_id: str, limit: int = shapes.PER_PAGE_MAX, page: int = 0
 ) -> list[Json]:
@@ -125,8 +157,15 @@ def read_subscriber(request: HttpRequest, page_id: str, subscriber_id: str) -> J
     return _shape(_one(subscriber_id), reads.page_fact(page))
 
 
-@route(router, ["PATCH", "PUT"], "/pages/{page_id}/subscribers/{subscriber_id}", summary="Change the components")
-def change_subscriber(request: HttpRequest, page_id: str, subscriber_id: str, body: ChangeIn) -> Json:
+@route(
+    router,
+    ["PATCH", "PUT"],
+    "/pages/{page_id}/subscribers/{subscriber_id}",
+    summary="Change the components",
+)
+def change_subscriber(
+    request: HttpRequest, page_id: str, subscriber_id: str, body: ChangeIn
+) -> Json:
     page = lookup.page(page_id)
     row = _one(subscriber_id)
     uids = body.component_ids if body.subscriber is None else body.subscriber.component_ids
@@ -165,7 +204,9 @@ def resend(request: HttpRequest, page_id: str, subscriber_id: str) -> Answer[Non
 
 
 def _subscribers() -> QuerySet[Subscription]:
-    return Subscription.objects.filter(role=Role.SUBSCRIBER, channel__in=MODES).select_related("subscriber")
+    return Subscription.objects.filter(role=Role.SUBSCRIBER, channel__in=MODES).select_related(
+        "subscriber"
+    )
 
 
 def _found(*, state: str, mode: str = "") -> QuerySet[Subscription]:
@@ -213,11 +254,15 @@ def _international(number: str, country: str) -> str:
     try:
         parsed = phonenumbers.parse(number, country.upper())
     except phonenumbers.NumberParseException as error:
-        raise Refused(f"subscriber.phone_number is not a telephone number of {country[:10]}") from error
+        raise Refused(
+            f"subscriber.phone_number is not a telephone number of {country[:10]}"
+        ) from error
     return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
 
 
-def _bring_in(channel: str, address: str, components: list[Component], *, source: str, now: datetime) -> None:
+def _bring_in(
+    channel: str, address: str, components: list[Component], *, source: str, now: datetime
+) -> None:
     """Confirmed at once: whoever holds the key vouches for the consent."""
     if channel not in settings.CHANNELS:
         raise people.NotOffered(f'The channel "{channel}" is not configured here.')
@@ -243,7 +288,8 @@ def _shape(row: Subscription, page: PageFact) -> Json:
         "display_phone_number": address if row.channel == "sms" else None,
         "obfuscated_channel_name": None,
         "workspace_name": None,
-        "skip_confirmation_notification": row.state == State.ACTIVE and row.source.startswith("api:"),
+        "skip_confirmation_notification": row.state == State.ACTIVE
+        and row.source.startswith("api:"),
         "quarantined_at": None,
         "purge_at": None,
         "components": chosen,

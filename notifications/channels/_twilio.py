@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import requests
-from twilio.base.exceptions import TwilioException  # type: ignore[import-untyped] # no py.typed
-from twilio.http.http_client import TwilioHttpClient  # type: ignore[import-untyped] # no py.typed
-from twilio.rest import Client  # type: ignore[import-untyped] # no py.typed
+from twilio.base.exceptions import TwilioException
+from twilio.http.http_client import TwilioHttpClient
+from twilio.rest import Client
 
 from notifications.channels import Misconfigured, Outcome, _http, refused, retry, unknown
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from twilio.twiml.voice_response import (  # type: ignore[import-untyped] # no py.typed
+from twilio.twiml.voice_response import (
     Gather,
     VoiceResponse,
 )

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import requests
 
-from demo.mailbox import Mailbox, Store, running, wanted_headers
+from demo.mailbox import Mailbox, running
+from demo.store import Store, wanted_headers
 
 TIMEOUT_S = 5
 # JSON of a stranger: its shape is what the test looks at.

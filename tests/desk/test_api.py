@@ -26,10 +26,14 @@ class Caller:
         self.page = f"/v1/pages/{world.page().uid}"
         self.client = Client()
 
-    def __call__(self, method: str, path: str, body: Body | None = None, **headers: str) -> Any:  # Any: a test response
+    def __call__(
+        self, method: str, path: str, body: Body | None = None, **headers: str
+    ) -> Any:  # Any: a test response
         text = "" if body is None else json.dumps(body)
         headers = {"Authorization": f"OAuth {self.key}"} | headers
-        return self.client.generic(method, self.page + path, text, "application/json", headers=headers)
+        return self.client.generic(
+            method, self.page + path, text, "application/json", headers=headers
+        )
 
 
 @pytest.fixture
@@ -69,12 +73,16 @@ def test_a_mistake_is_answered_in_json_with_error_and_message(
     answer = call(method, path, body, **headers)
     assert answer.status_code == status
     assert answer["Content-Type"].startswith("application/json")
-    assert answer.json()["error"] and answer.json()["message"]
+    assert answer.json()["error"]
+    assert answer.json()["message"]
 
 
 def test_a_body_that_is_no_json_is_a_400_that_says_so(call: Caller) -> None:
     answer = Client().post(
-        f"{call.page}/incidents", "{", "application/json", headers={"Authorization": f"OAuth {call.key}"}
+        f"{call.page}/incidents",
+        "{",
+        "application/json",
+        headers={"Authorization": f"OAuth {call.key}"},
     )
     assert answer.status_code == 400
     assert "not JSON" in answer.json()["message"]
@@ -102,7 +110,8 @@ def test_the_description_and_the_documentation_are_open_and_load_nothing_from_el
     assert "/v1/pages/{page_id}/incidents" in Client().get("/v1/openapi.json").json()["paths"]
     page = Client().get("/v1/docs").content.decode()
     assert "incident[name]" in page
-    assert "https://" not in page and "<script" not in page
+    assert "https://" not in page
+    assert "<script" not in page
 
 
 # --- incidents --------------------------------------------------------------------------------------------------------
@@ -138,14 +147,20 @@ def test_a_form_declares_as_json_does(call: Caller) -> None:
 
 def test_components_as_a_list_are_attached(call: Caller) -> None:
     follow = world.component()
-    row = call("POST", "/incidents", {"incident": {"name": "Down", "components": [follow.uid]}}).json()
+    row = call(
+        "POST", "/incidents", {"incident": {"name": "Down", "components": [follow.uid]}}
+    ).json()
     assert [each["id"] for each in row["components"]] == [follow.uid]
     assert row["impact"] == "none"
 
 
 def test_status_and_body_in_one_request_make_one_update(call: Caller) -> None:
     incident = world.incident(world.component())
-    row = call("PATCH", f"/incidents/{incident.uid}", {"incident": {"status": "identified", "body": "Found."}}).json()
+    row = call(
+        "PATCH",
+        f"/incidents/{incident.uid}",
+        {"incident": {"status": "identified", "body": "Found."}},
+    ).json()
     assert [each["status"] for each in row["incident_updates"]] == ["identified", "investigating"]
 
 
@@ -165,14 +180,21 @@ def test_a_move_that_is_not_allowed_is_refused_in_words(call: Caller) -> None:
 def test_opening_a_resolved_incident_again_reopens_it(call: Caller) -> None:
     incident = world.incident(world.component())
     call("PATCH", f"/incidents/{incident.uid}", {"incident": {"status": "resolved"}})
-    row = call("PATCH", f"/incidents/{incident.uid}", {"incident": {"status": "investigating", "body": "Again."}}).json()
+    row = call(
+        "PATCH",
+        f"/incidents/{incident.uid}",
+        {"incident": {"status": "investigating", "body": "Again."}},
+    ).json()
     assert (row["status"], row["resolved_at"]) == ("investigating", None)
 
 
 def test_the_same_idempotency_key_declares_once(call: Caller) -> None:
     words = {"incident": {"name": "Down", "body": "We look."}}
     key = {"Idempotency-Key": "k" * 200}
-    first, second = call("POST", "/incidents", words, **key), call("POST", "/incidents", words, **key)
+    first, second = (
+        call("POST", "/incidents", words, **key),
+        call("POST", "/incidents", words, **key),
+    )
     assert first.json()["id"] == second.json()["id"]
     assert Incident.objects.count() == 1
 
@@ -184,14 +206,23 @@ def test_a_maintenance_is_scheduled_and_listed_until_it_begins(call: Caller) -> 
         "scheduled_until": "2031-01-01T02:00:00Z", "component_ids": [follow.uid]}})  # fmt: skip
     assert answer.status_code == 201
     assert answer.json()["scheduled_for"] == "2031-01-01T01:00:00.000Z"
-    assert [len(call("GET", f"/incidents/{name}").json()) for name in ("scheduled", "upcoming", "unresolved")] == [1, 1, 0]
+    assert [
+        len(call("GET", f"/incidents/{name}").json())
+        for name in ("scheduled", "upcoming", "unresolved")
+    ] == [1, 1, 0]
     call("PATCH", f"/incidents/{answer.json()['id']}", {"incident": {"status": "in_progress"}})
     assert len(call("GET", "/incidents/active_maintenance").json()) == 1
 
 
 def test_a_backfilled_incident_is_over_and_told_to_nobody(call: Caller) -> None:
-    row = call("POST", "/incidents", {"incident": {"name": "Old", "backfill_date": "2026-01-02"}}).json()
-    assert (row["status"], row["backfilled"], row["created_at"][:10]) == ("resolved", True, "2026-01-02")
+    row = call(
+        "POST", "/incidents", {"incident": {"name": "Old", "backfill_date": "2026-01-02"}}
+    ).json()
+    assert (row["status"], row["backfilled"], row["created_at"][:10]) == (
+        "resolved",
+        True,
+        "2026-01-02",
+    )
     assert Update.objects.get().audience == Audience.NOBODY
 
 
@@ -205,7 +236,9 @@ def test_lists_are_searched_and_cut_and_end_empty(call: Caller) -> None:
     for name in ("Log in fails", "Readings late", "Log in slow"):
         world.incident(name=name)
     assert len(call("GET", "/incidents?q=log").json()) == 2
-    assert [len(call("GET", f"/incidents?limit=2&page={page}").json()) for page in (1, 2, 3, 100)] == [2, 1, 0, 0]
+    assert [
+        len(call("GET", f"/incidents?limit=2&page={page}").json()) for page in (1, 2, 3, 100)
+    ] == [2, 1, 0, 0]
 
 
 def test_a_published_text_is_corrected_and_the_old_one_stays_in_the_audit(call: Caller) -> None:
@@ -231,10 +264,14 @@ def test_a_deleted_incident_is_returned_and_leaves_its_components_well(call: Cal
 
 
 def test_a_component_is_made_read_changed_and_deleted(call: Caller) -> None:
-    made = call("POST", "/components", {"component": {"name": "Log in", "description": "With a password."}})
+    made = call(
+        "POST", "/components", {"component": {"name": "Log in", "description": "With a password."}}
+    )
     assert made.status_code == 201
     path = f"/components/{made.json()['id']}"
-    changed = call("PATCH", path, {"component": {"status": "partial_outage", "description": None}}).json()
+    changed = call(
+        "PATCH", path, {"component": {"status": "partial_outage", "description": None}}
+    ).json()
     assert (changed["status"], changed["description"]) == ("partial_outage", None)
     assert [row.status for row in StatusChange.objects.all()] == ["operational", "partial_outage"]
     assert not Incident.objects.exists()
@@ -245,10 +282,18 @@ def test_a_component_is_made_read_changed_and_deleted(call: Caller) -> None:
 
 def test_a_group_holds_its_components_and_an_emptied_one_disappears(call: Caller) -> None:
     follow = world.component()
-    one = call("POST", "/component-groups", {"component_group": {"name": "App", "components": [follow.uid]}})
+    one = call(
+        "POST",
+        "/component-groups",
+        {"component_group": {"name": "App", "components": [follow.uid]}},
+    )
     assert one.status_code == 201
     assert call("GET", f"/components/{follow.uid}").json()["group_id"] == one.json()["id"]
-    two = call("POST", "/component-groups", {"component_group": {"name": "Other", "components": [follow.uid]}}).json()
+    two = call(
+        "POST",
+        "/component-groups",
+        {"component_group": {"name": "Other", "components": [follow.uid]}},
+    ).json()
     assert [row["id"] for row in call("GET", "/component-groups").json()] == [two["id"]]
 
 
@@ -257,19 +302,31 @@ def test_a_group_holds_its_components_and_an_emptied_one_disappears(call: Caller
 
 @pytest.fixture
 def channels(settings: Any) -> None:  # Any: pytest-django's settings
-    settings.CHANNELS = {"email": ("E-mail", "email"), "sms": ("SMS", "phone"), "webhook": ("Webhook", "url")}
+    settings.CHANNELS = {
+        "email": ("E-mail", "email"),
+        "sms": ("SMS", "phone"),
+        "webhook": ("Webhook", "url"),
+    }
 
 
 @pytest.mark.usefixtures("channels")
-def test_a_subscriber_without_confirmation_is_active_at_once_and_can_be_removed(call: Caller) -> None:
+def test_a_subscriber_without_confirmation_is_active_at_once_and_can_be_removed(
+    call: Caller,
+) -> None:
     follow = world.component()
     answer = call("POST", "/subscribers", {"subscriber": {
         "email": "a@family.example", "skip_confirmation_notification": True, "component_ids": [follow.uid]}})  # fmt: skip
     assert answer.status_code == 201
     row = answer.json()
-    assert (row["mode"], row["email"], row["components"]) == ("email", "a@family.example", [follow.uid])
+    assert (row["mode"], row["email"], row["components"]) == (
+        "email",
+        "a@family.example",
+        [follow.uid],
+    )
     assert call("GET", "/subscribers/count").json()["email"] == 1
-    assert [each["id"] for each in call("GET", "/subscribers?q=A@family.example").json()] == [row["id"]]
+    assert [each["id"] for each in call("GET", "/subscribers?q=A@family.example").json()] == [
+        row["id"]
+    ]
     assert call("DELETE", f"/subscribers/{row['id']}").json()["id"] == row["id"]
     assert call("GET", "/subscribers").json() == []
     assert Subscription.objects.get().state == State.GONE
@@ -301,3 +358,9 @@ def test_statuses_of_an_incident_are_statuspages_words(call: Caller) -> None:
     incident = world.incident(world.component())
     call("PATCH", f"/incidents/{incident.uid}", {"incident": {"status": "monitoring"}})
     assert Status(call("GET", f"/incidents/{incident.uid}").json()["status"]) is Status.MONITORING
+
+
+def test_a_method_that_a_path_does_not_have_is_a_405_in_json(call: Caller) -> None:
+    answer = call("DELETE", "/components")
+    assert answer.status_code == 405
+    assert answer.json()["message"]

@@ -17,9 +17,9 @@ from tests.desk.test_siteconfig import GOOD
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.django_db
-SITE = GOOD.replace('channel: sms, address: "+15005550010"', 'channel: email, address: "on-call@example.org"').replace(
-    "https://status.example.org", "http://status.test"
-)
+SITE = GOOD.replace(
+    'channel: sms, address: "+15005550010"', 'channel: email, address: "on-call@example.org"'
+).replace("https://status.example.org", "http://status.test")
 
 
 @pytest.fixture
@@ -39,12 +39,16 @@ def test_apply_says_what_it_creates_and_a_second_time_that_nothing_changes(
 ) -> None:
     call_command("apply", str(file))
     lines = said(capsys)
-    assert {"component login: created", "check journey: created", "template down: created"} <= set(lines)
+    assert {"component login: created", "check journey: created", "template down: created"} <= set(
+        lines
+    )
     call_command("apply", str(file))
     assert said(capsys) == ["nothing to change"]
 
 
-def test_what_export_prints_changes_nothing_when_applied(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_export_prints_changes_nothing_when_applied(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     call_command("apply", str(file))
     said(capsys)
     call_command("export")
@@ -69,7 +73,8 @@ def test_a_changed_interval_is_said_and_a_removed_policy_is_gone(
     file.write_text(text[:start] + text[end:])
     call_command("apply", str(file))
     assert said(capsys) == ["check journey: interval_s 30 → 60", "policy 1: deleted"]
-    assert not Policy.objects.exists() and Check.objects.get().interval_s == 60
+    assert not Policy.objects.exists()
+    assert Check.objects.get().interval_s == 60
 
 
 def test_a_component_with_an_incident_stays_and_one_without_goes(
@@ -90,14 +95,16 @@ def test_a_wrong_file_changes_nothing(file: Path) -> None:
     file.write_text(SITE.replace("interval_s: 30", "interval_s: fast"))
     with pytest.raises(CommandError, match=r'site.yaml line 11: checks\[0\].interval_s is "fast"'):
         call_command("apply", str(file))
-    assert not Component.objects.exists() and not Template.objects.exists()
+    assert not Component.objects.exists()
+    assert not Template.objects.exists()
 
 
 def test_a_key_is_printed_alone_and_opens_the_api(capsys: pytest.CaptureFixture[str]) -> None:
     call_command("create_api_key", "--name", "robot")
     (key,) = said(capsys)
     found = keys.find(key, now=timezone.now())
-    assert found and found.name == "robot"
+    assert found
+    assert found.name == "robot"
     assert key not in found.hash
 
 
@@ -119,10 +126,18 @@ def test_an_incident_is_declared_updated_and_resolved_from_a_terminal(
     ("arguments", "sentence"),
     [
         pytest.param(["declare", "Down"], "The text is empty", id="no text"),
-        pytest.param(["declare", "x", "--body", "y", "--component", "nope"], "--component is 'nope'", id="no component"),
+        pytest.param(
+            ["declare", "x", "--body", "y", "--component", "nope"],
+            "--component is 'nope'",
+            id="no component",
+        ),
         pytest.param(["declare", "--template", "nope"], "--template is 'nope'", id="no template"),
-        pytest.param(["update", "nope", "--body", "x"], "there is no published incident", id="no incident"),
-        pytest.param(["create_location", "Over There"], "NAME is 'Over There'", id="no name of a location"),
+        pytest.param(
+            ["update", "nope", "--body", "x"], "there is no published incident", id="no incident"
+        ),
+        pytest.param(
+            ["create_location", "Over There"], "NAME is 'Over There'", id="no name of a location"
+        ),
     ],
 )
 def test_a_command_refuses_in_one_sentence(arguments: list[str], sentence: str) -> None:
@@ -137,14 +152,29 @@ def test_a_command_refuses_in_one_sentence(arguments: list[str], sentence: str) 
     [
         pytest.param(["apply", "--help"], 0, "example:", id="help has an example"),
         pytest.param(["apply"], 2, "FILE", id="wrong use is 2"),
-        pytest.param(["apply", "no-such-file.yaml"], 1, "no-such-file.yaml cannot be read", id="a failure is 1"),
-        pytest.param(["export"], 1, "the database cannot be used", id="a database without tables is 1"),
+        pytest.param(
+            ["apply", "no-such-file.yaml"],
+            1,
+            "no-such-file.yaml cannot be read",
+            id="a failure is 1",
+        ),
+        pytest.param(
+            ["export"], 1, "the database cannot be used", id="a database without tables is 1"
+        ),
     ],
 )
 def test_exit_codes(arguments: list[str], code: int, words: str, tmp_path: Path) -> None:
-    environment = os.environ | {"DATA_DIR": str(tmp_path), "DATABASE_URL": f"sqlite:///{tmp_path / 'empty'}"}
+    environment = os.environ | {
+        "DATA_DIR": str(tmp_path),
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'empty'}",
+    }
     done = subprocess.run(
-        [sys.executable, "manage.py", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == code
     assert words in done.stdout + done.stderr

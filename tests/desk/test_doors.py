@@ -19,27 +19,42 @@ pytestmark = pytest.mark.django_db
 
 def send(path: str, body: Any, key: str | None = None) -> Any:  # Any: JSON; a test response
     key = key or keys.create(name="alerts", scopes=[], now=timezone.now())
-    return Client().post(path, json.dumps(body), "application/json", headers={"Authorization": f"Bearer {key}"})
+    return Client().post(
+        path, json.dumps(body), "application/json", headers={"Authorization": f"Bearer {key}"}
+    )
 
 
 def firing(**labels: str) -> dict[str, Any]:  # Any: JSON
-    alert = {"status": "firing", "labels": labels, "annotations": {"summary": "Followers see nothing"}, "fingerprint": "f1"}
+    alert = {
+        "status": "firing",
+        "labels": labels,
+        "annotations": {"summary": "Followers see nothing"},
+        "fingerprint": "f1",
+    }
     return {"version": "4", "status": "firing", "alerts": [alert]}
 
 
 def test_an_alert_without_a_rule_is_a_draft_that_names_no_component() -> None:
-    assert send("/intake/alertmanager", firing(severity="critical")).json() == {"received": 1, "new": 1}
+    assert send("/intake/alertmanager", firing(severity="critical")).json() == {
+        "received": 1,
+        "new": 1,
+    }
     draft = Incident.objects.get()
-    assert draft.published_at is None and draft.publish_at is None and not draft.affected.exists()
+    assert draft.published_at is None
+    assert draft.publish_at is None
+    assert not draft.affected.exists()
     assert Call.objects.get().incident == draft
 
 
 def test_an_alert_of_a_rule_is_a_draft_that_goes_out_by_itself() -> None:
     follow = world.component()
-    AlertRule.objects.create(position=0, match={"severity": "critical"}, component=follow, publish="auto", veto_s=120)
+    AlertRule.objects.create(
+        position=0, match={"severity": "critical"}, component=follow, publish="auto", veto_s=120
+    )
     send("/intake/alertmanager", firing(severity="critical"))
     draft = Incident.objects.get()
-    assert draft.publish_at and draft.affected.get().component == follow
+    assert draft.publish_at
+    assert draft.affected.get().component == follow
 
 
 def test_the_same_alert_again_is_no_second_draft() -> None:
@@ -59,7 +74,11 @@ def test_a_draft_whose_alert_is_over_does_not_go_out() -> None:
 def test_two_rules_widen_one_automatic_incident() -> None:
     for position, slug in enumerate(("follow", "login")):
         AlertRule.objects.create(
-            position=position, match={"component": slug}, component=world.component(slug), publish="auto", veto_s=60
+            position=position,
+            match={"component": slug},
+            component=world.component(slug),
+            publish="auto",
+            veto_s=60,
         )
     for slug in ("follow", "login"):
         send("/intake/generic", {"labels": {"component": slug}, "summary": f"{slug} fails"})
@@ -75,7 +94,8 @@ def test_two_rules_widen_one_automatic_incident() -> None:
 )
 def test_a_wrong_alert_is_refused_in_words(path: str, body: Any, status: int) -> None:  # Any: JSON
     answer = send(path, body)
-    assert answer.status_code == status and answer.json()["message"]
+    assert answer.status_code == status
+    assert answer.json()["message"]
 
 
 def test_a_wrong_key_hands_in_nothing() -> None:
@@ -106,15 +126,20 @@ def test_health_is_503_when_a_part_is_silent(ages: dict[str, float], status: int
     assert answer.json()["sweep"]["age_s"] is not None
 
 
-@pytest.mark.parametrize(("seen_s", "status"), [pytest.param(5, 200, id="fresh"), pytest.param(600, 503, id="silent")])
+@pytest.mark.parametrize(
+    ("seen_s", "status"), [pytest.param(5, 200, id="fresh"), pytest.param(600, 503, id="silent")]
+)
 def test_probes_count_as_soon_as_there_is_a_check(seen_s: int, status: int) -> None:
     beat()
     Check.objects.create(page=world.page(), slug="c", kind="http", locations=["local"])
-    Location.objects.create(name="local", token_hash="x", last_seen_at=timezone.now() - timedelta(seconds=seen_s))
+    Location.objects.create(
+        name="local", token_hash="x", last_seen_at=timezone.now() - timedelta(seconds=seen_s)
+    )
     assert Client().get("/health").status_code == status
 
 
 def test_live_and_metrics_answer_before_anything_has_run() -> None:
     assert Client().get("/health/live").status_code == 200
     text = Client().get("/metrics").content.decode()
-    assert "statuspage_up 0.0" in text and 'statuspage_open_incidents{impact="critical"} 0.0' in text
+    assert "statuspage_up 0.0" in text
+    assert 'statuspage_open_incidents{impact="critical"} 0.0' in text

@@ -37,13 +37,16 @@ templates:
 
 
 def around(site_url: str = "", channels: tuple[str, ...] = ("sms",)) -> Surroundings:
-    return Surroundings(channels, site_url, lambda channel, text: addresses.clean(addresses.Kind.PHONE, text))
+    return Surroundings(
+        channels, site_url, lambda channel, text: addresses.clean(addresses.Kind.PHONE, text)
+    )
 
 
 def test_the_contracts_own_example_is_taken() -> None:
     site = siteconfig.parse(GOOD, around=around())
     assert [check.slug for check in site.checks] == ["journey"]
-    assert site.policies[0].night and site.policies[0].night.from_ == "22:00"
+    assert site.policies[0].night
+    assert site.policies[0].night.from_ == "22:00"
 
 
 @pytest.mark.parametrize(
@@ -80,7 +83,9 @@ def test_the_contracts_own_example_is_taken() -> None:
         pytest.param('"We look."', '"a\\0b"', 24, "NUL", id="a NUL character"),
     ],
 )  # fmt: skip
-def test_a_wrong_file_names_line_key_and_what_was_expected(old: str, new: str, line: int, words: str) -> None:
+def test_a_wrong_file_names_line_key_and_what_was_expected(
+    old: str, new: str, line: int, words: str
+) -> None:
     assert old in GOOD
     with pytest.raises(BadSite) as caught:
         siteconfig.parse(GOOD.replace(old, new, 1), around=around())
@@ -90,7 +95,9 @@ def test_a_wrong_file_names_line_key_and_what_was_expected(old: str, new: str, l
 
 
 def test_a_file_of_another_address_is_refused() -> None:
-    with pytest.raises(BadSite, match=r'page.url is "https://status.example.org"; expected the same as SITE_URL'):
+    with pytest.raises(
+        BadSite, match=r'page.url is "https://status.example.org"; expected the same as SITE_URL'
+    ):
         siteconfig.parse(GOOD, around=around("https://status.elsewhere.org"))
     assert siteconfig.parse(GOOD, around=around("https://status.example.org/"))
 

@@ -3,7 +3,15 @@
 import pytest
 
 from incidents.lifecycle import ComponentStatus as C
-from incidents.lifecycle import IllegalMove, Impact, Status, check_move, higher_impact, impact_of, worst
+from incidents.lifecycle import (
+    IllegalMove,
+    Impact,
+    Status,
+    check_move,
+    higher_impact,
+    impact_of,
+    worst,
+)
 
 
 @pytest.mark.parametrize(
@@ -45,8 +53,14 @@ def test_a_resolved_incident_hints_at_reopening() -> None:
     ("statuses", "expected"),
     [
         pytest.param([], C.OPERATIONAL, id="nothing is wrong"),
-        pytest.param([C.UNDER_MAINTENANCE, C.DEGRADED_PERFORMANCE], C.DEGRADED_PERFORMANCE, id="a fault over a plan"),
-        pytest.param([C.PARTIAL_OUTAGE, C.MAJOR_OUTAGE, C.OPERATIONAL], C.MAJOR_OUTAGE, id="the worst wins"),
+        pytest.param(
+            [C.UNDER_MAINTENANCE, C.DEGRADED_PERFORMANCE],
+            C.DEGRADED_PERFORMANCE,
+            id="a fault over a plan",
+        ),
+        pytest.param(
+            [C.PARTIAL_OUTAGE, C.MAJOR_OUTAGE, C.OPERATIONAL], C.MAJOR_OUTAGE, id="the worst wins"
+        ),
     ],
 )
 def test_the_worst_of_several(statuses: list[C], expected: C) -> None:

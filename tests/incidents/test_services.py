@@ -1,12 +1,21 @@
 """What the verbs of the core do to page, components and history."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
 
 from incidents import clock, reads, services
-from incidents.lifecycle import Audience, CallReason, ComponentStatus, IllegalMove, Impact, Refused, Status
+from incidents.lifecycle import (
+    Audience,
+    CallReason,
+    ComponentStatus,
+    IllegalMove,
+    Impact,
+    Refused,
+    Status,
+)
 from incidents.models import AuditEntry, Call, Incident, StatusChange, Update
 from tests import world
 from tests.world import FINE, MAJOR, NOW, PARTIAL
@@ -22,7 +31,12 @@ def test_a_declared_incident_speaks_and_marks_its_components() -> None:
     follow.refresh_from_db()
     assert (update.number, update.first_word, update.published_at) == (1, True, NOW)
     assert update.changes == [
-        {"code": follow.uid, "name": "Follow", "old_status": "operational", "new_status": "major_outage"}
+        {
+            "code": follow.uid,
+            "name": "Follow",
+            "old_status": "operational",
+            "new_status": "major_outage",
+        }
     ]
     assert (follow.status, incident.impact) == (MAJOR, Impact.CRITICAL)
 
@@ -48,7 +62,9 @@ def test_a_second_press_of_publish_is_the_same_update() -> None:
 def test_the_same_key_is_the_same_update() -> None:
     incident = world.incident()
     said = [
-        services.publish_update(incident, status=Status.IDENTIFIED, body="Found.", actor="ann", now=LATER, key="k1")
+        services.publish_update(
+            incident, status=Status.IDENTIFIED, body="Found.", actor="ann", now=LATER, key="k1"
+        )
         for _ in range(3)
     ]
     assert len({update.pk for update in said}) == 1
@@ -81,7 +97,7 @@ def test_resolving_sets_the_components_back() -> None:
 
 def test_a_component_under_two_incidents_stays_as_bad_as_the_worse_one() -> None:
     follow = world.component()
-    worse, milder = world.incident(follow), world.incident(follow, status=PARTIAL)
+    worse, milder = world.incident(follow), world.incident(follow, hurt=PARTIAL)
     services.publish_update(worse, status=Status.RESOLVED, body="Over.", actor="ann", now=LATER)
     follow.refresh_from_db()
     assert follow.status == PARTIAL
@@ -94,7 +110,9 @@ def test_an_explicit_status_wins_until_an_incident_changes_it() -> None:
     follow = world.component()
     incident = world.incident(follow)
     services.set_status(follow, status=PARTIAL, actor="ann", now=LATER)
-    services.publish_update(incident, status=Status.IDENTIFIED, body="Found.", actor="ann", now=LATER)
+    services.publish_update(
+        incident, status=Status.IDENTIFIED, body="Found.", actor="ann", now=LATER
+    )
     follow.refresh_from_db()
     assert follow.status == PARTIAL
     services.publish_update(incident, status=Status.RESOLVED, body="Over.", actor="ann", now=LATER)
@@ -106,7 +124,9 @@ def test_resolved_to_identified_is_refused_and_changes_nothing() -> None:
     incident = world.incident()
     services.publish_update(incident, status=Status.RESOLVED, body="Over.", actor="ann", now=LATER)
     with pytest.raises(IllegalMove):
-        services.publish_update(incident, status=Status.IDENTIFIED, body="No.", actor="ann", now=LATER)
+        services.publish_update(
+            incident, status=Status.IDENTIFIED, body="No.", actor="ann", now=LATER
+        )
     assert incident.updates.count() == 2
 
 
@@ -114,25 +134,42 @@ def test_a_reopened_incident_keeps_its_id_and_is_investigating() -> None:
     follow = world.component()
     incident = world.incident(follow)
     services.publish_update(incident, status=Status.RESOLVED, body="Over.", actor="ann", now=LATER)
-    services.reopen(incident, body="It is back.", components={follow: MAJOR}, actor="ann", now=LATER)
+    services.reopen(
+        incident, body="It is back.", components={follow: MAJOR}, actor="ann", now=LATER
+    )
     incident.refresh_from_db()
     follow.refresh_from_db()
-    assert (incident.status, incident.resolved_at, follow.status) == (Status.INVESTIGATING, None, MAJOR)
+    assert (incident.status, incident.resolved_at, follow.status) == (
+        Status.INVESTIGATING,
+        None,
+        MAJOR,
+    )
 
 
 def test_a_retraction_is_for_those_who_were_told() -> None:
     incident = world.incident(world.component())
     update = services.retract(incident, body="A false alarm.", actor="ann", now=LATER)
     incident.refresh_from_db()
-    assert (update.audience, incident.status, incident.retracted_at) == (Audience.TOLD_BEFORE, "resolved", LATER)
+    assert (update.audience, incident.status, incident.retracted_at) == (
+        Audience.TOLD_BEFORE,
+        "resolved",
+        LATER,
+    )
 
 
 def test_a_new_impact_is_marked_and_a_repeated_one_is_not() -> None:
     follow = world.component()
-    incident = world.incident(follow, status=PARTIAL)
-    same = services.publish_update(incident, status=Status.IDENTIFIED, body="Found.", actor="ann", now=LATER)
+    incident = world.incident(follow, hurt=PARTIAL)
+    same = services.publish_update(
+        incident, status=Status.IDENTIFIED, body="Found.", actor="ann", now=LATER
+    )
     graver = services.publish_update(
-        incident, status=Status.IDENTIFIED, body="Worse.", components={follow: MAJOR}, actor="ann", now=LATER
+        incident,
+        status=Status.IDENTIFIED,
+        body="Worse.",
+        components={follow: MAJOR},
+        actor="ann",
+        now=LATER,
     )
     assert (same.new_impact, graver.new_impact) == (False, True)
 
@@ -170,7 +207,9 @@ def test_unknown_is_a_status_of_its_own_in_the_history() -> None:
 
 def test_operators_are_called_once_for_one_matter() -> None:
     calls = [
-        services.call_operators(page=world.page(), reason=CallReason.BLIND, text="Blind.", key="blind:1", now=NOW)
+        services.call_operators(
+            page=world.page(), reason=CallReason.BLIND, text="Blind.", key="blind:1", now=NOW
+        )
         for _ in range(2)
     ]
     assert [call is None for call in calls] == [False, True]
@@ -189,14 +228,20 @@ def test_operators_are_called_before_a_promise_lapses() -> None:
     ("words", "sentence"),
     [
         pytest.param({"name": " "}, "The name is empty", id="no name"),
-        pytest.param({"name": "x" * 256}, "The name has 256 characters; allowed are 255", id="a long name"),
+        pytest.param(
+            {"name": "x" * 256}, "The name has 256 characters; allowed are 255", id="a long name"
+        ),
         pytest.param({"body": ""}, "The text is empty", id="no text"),
         pytest.param({"body": "x" * 25_001}, "allowed are 25,000", id="a long text"),
         pytest.param({"body": "a\x00b"}, "NUL", id="a NUL character"),
-        pytest.param({"scheduled_for": NOW}, "A maintenance needs scheduled_for", id="a window without maintenance"),
+        pytest.param(
+            {"scheduled_for": NOW},
+            "A maintenance needs scheduled_for",
+            id="a window without maintenance",
+        ),
     ],
 )
-def test_bad_words_are_refused_and_nothing_is_kept(words: dict[str, object], sentence: str) -> None:
+def test_bad_words_are_refused_and_nothing_is_kept(words: dict[str, Any], sentence: str) -> None:
     with pytest.raises(Refused, match=sentence):
         world.incident(**words)
     assert not Incident.objects.exists()
@@ -208,7 +253,9 @@ def test_bad_words_are_refused_and_nothing_is_kept(words: dict[str, object], sen
         pytest.param({"status": "broken"}, id="no such status"),
         pytest.param({"impact": "huge"}, id="no such impact"),
         pytest.param({"status": "scheduled"}, id="a maintenance without a window"),
-        pytest.param({"status": "resolved", "resolved_at": None}, id="resolved without saying when"),
+        pytest.param(
+            {"status": "resolved", "resolved_at": None}, id="resolved without saying when"
+        ),
     ],
 )
 def test_the_database_says_the_rules_again(broken: dict[str, object]) -> None:
@@ -225,8 +272,14 @@ def test_a_page_has_one_open_automatic_incident() -> None:
 
 def test_the_audit_cannot_be_changed_or_deleted() -> None:
     world.incident()
-    for tamper in (lambda: AuditEntry.objects.update(actor="eve"), lambda: AuditEntry.objects.all().delete()):
-        with pytest.raises(Exception, match="audit entries are never changed"), transaction.atomic():
+    for tamper in (
+        lambda: AuditEntry.objects.update(actor="eve"),
+        lambda: AuditEntry.objects.all().delete(),
+    ):
+        with (
+            pytest.raises(Exception, match="audit entries are never changed"),
+            transaction.atomic(),
+        ):
             tamper()
 
 

@@ -39,12 +39,20 @@ def test_no_changes_are_no_spans() -> None:
     [
         pytest.param([(0, "operational")], 100.0, id="all well"),
         pytest.param([(0, "major_outage")], 0.0, id="all down"),
-        pytest.param([(0, "operational"), (90, "major_outage")], 90.0, id="a major outage counts whole"),
-        pytest.param([(0, "operational"), (90, "partial_outage")], 97.0, id="a partial one 30 %"),
-        pytest.param([(0, "operational"), (90, "degraded_performance")], 100.0, id="slowness is not downtime"),
-        pytest.param([(0, "operational"), (90, "under_maintenance")], 100.0, id="nor is maintenance"),
         pytest.param(
-            [(0, "unknown"), (50, "operational"), (75, "major_outage")], 50.0, id="unknown counts neither way"
+            [(0, "operational"), (90, "major_outage")], 90.0, id="a major outage counts whole"
+        ),
+        pytest.param([(0, "operational"), (90, "partial_outage")], 97.0, id="a partial one 30 %"),
+        pytest.param(
+            [(0, "operational"), (90, "degraded_performance")], 100.0, id="slowness is not downtime"
+        ),
+        pytest.param(
+            [(0, "operational"), (90, "under_maintenance")], 100.0, id="nor is maintenance"
+        ),
+        pytest.param(
+            [(0, "unknown"), (50, "operational"), (75, "major_outage")],
+            50.0,
+            id="unknown counts neither way",
         ),
         pytest.param([(0, "unknown")], None, id="nothing known is no percentage"),
         pytest.param([], None, id="no history is no percentage"),
@@ -64,15 +72,28 @@ def test_what_lies_outside_the_window_does_not_count() -> None:
 
 
 def test_a_bar_shows_the_worst_of_its_day() -> None:
-    changes = [(at(0), "operational"), (at(30), "degraded_performance"), (at(31), "partial_outage"), (at(32), "operational")]
-    days = uptime.daily(uptime.spans(changes, until=at(72)), days=3, until=at(72) - HOUR, zone=ZoneInfo("UTC"))
+    changes = [
+        (at(0), "operational"),
+        (at(30), "degraded_performance"),
+        (at(31), "partial_outage"),
+        (at(32), "operational"),
+    ]
+    days = uptime.daily(
+        uptime.spans(changes, until=at(72)), days=3, until=at(72) - HOUR, zone=ZoneInfo("UTC")
+    )
     assert [day.worst for day in days] == ["operational", "partial_outage", "operational"]
-    assert days[1].seconds == {"operational": 79_200, "degraded_performance": 3600, "partial_outage": 3600}
+    assert days[1].seconds == {
+        "operational": 79_200,
+        "degraded_performance": 3600,
+        "partial_outage": 3600,
+    }
 
 
 def test_a_day_is_a_day_of_the_page_s_zone() -> None:
     # 03:00 UTC on the 2nd is still the 1st in New York.
-    spans = uptime.spans([(at(0), "operational"), (at(26.5), "major_outage"), (at(27), "operational")], until=at(48))
+    spans = uptime.spans(
+        [(at(0), "operational"), (at(26.5), "major_outage"), (at(27), "operational")], until=at(48)
+    )
     days = uptime.daily(spans, days=2, until=at(48), zone=NEW_YORK)
     assert [(day.day, day.worst) for day in days] == [
         (date(2019, 11, 1), "major_outage"),
@@ -87,6 +108,11 @@ def test_the_day_the_clocks_go_back_has_twenty_five_hours() -> None:
 
 
 def test_a_day_before_the_history_is_empty_and_not_well() -> None:
-    days = uptime.daily(uptime.spans([(at(24), "operational")], until=at(47)), days=3, until=at(47), zone=ZoneInfo("UTC"))
+    days = uptime.daily(
+        uptime.spans([(at(24), "operational")], until=at(47)),
+        days=3,
+        until=at(47),
+        zone=ZoneInfo("UTC"),
+    )
     assert [bool(day.seconds) for day in days] == [False, False, True]
     assert days[0].worst == "unknown"

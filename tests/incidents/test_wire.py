@@ -44,7 +44,9 @@ UTC_PAGE = replace(PAGE, time_zone="Etc/UTC")
             "2022-06-30T20:00:00.000-04:00",
             id="a whole second still has its fraction, and summer its own offset",
         ),
-        pytest.param("Etc/UTC", datetime(2022, 7, 1, tzinfo=UTC), "2022-07-01T00:00:00.000Z", id="UTC is Z"),
+        pytest.param(
+            "Etc/UTC", datetime(2022, 7, 1, tzinfo=UTC), "2022-07-01T00:00:00.000Z", id="UTC is Z"
+        ),
         pytest.param(
             "Mars/Olympus",
             datetime(2022, 7, 1, tzinfo=UTC),
@@ -110,7 +112,9 @@ def test_a_group_is_a_row_with_the_worst_of_its_children() -> None:
 
 def test_a_group_without_children_is_no_row() -> None:
     empty = GroupFact("group0000001", "Empty", "", 3, LONG_AGO, LONG_AGO)
-    assert [row["id"] for row in wire.component_rows([component()], [empty], PAGE)] == ["follow000000"]
+    assert [row["id"] for row in wire.component_rows([component()], [empty], PAGE)] == [
+        "follow000000"
+    ]
 
 
 def test_an_incident_has_every_key_of_statuspage() -> None:
@@ -177,7 +181,9 @@ def test_an_update_that_changed_nothing_has_null_components() -> None:
 
 
 def test_an_update_for_nobody_says_that_it_was_not_delivered() -> None:
-    assert wire.update_json(update(audience=Audience.NOBODY), PAGE)["deliver_notifications"] is False
+    assert (
+        wire.update_json(update(audience=Audience.NOBODY), PAGE)["deliver_notifications"] is False
+    )
 
 
 def test_a_body_is_source_and_not_escaped() -> None:
@@ -193,8 +199,12 @@ def test_a_body_is_source_and_not_escaped() -> None:
         pytest.param([PARTIAL, PARTIAL], "major", "Partial System Outage", id="all partly down"),
         pytest.param([PARTIAL, FINE], "minor", "Minor Service Outage", id="one partly down"),
         pytest.param([SLOW, SLOW], "minor", "Degraded System Service", id="all slow"),
-        pytest.param([SLOW, WORKS], "minor", "Partially Degraded Service", id="one slow beats maintenance"),
-        pytest.param([WORKS, FINE], "maintenance", "Service Under Maintenance", id="one in maintenance"),
+        pytest.param(
+            [SLOW, WORKS], "minor", "Partially Degraded Service", id="one slow beats maintenance"
+        ),
+        pytest.param(
+            [WORKS, FINE], "maintenance", "Service Under Maintenance", id="one in maintenance"
+        ),
         pytest.param([], "none", "All Systems Operational", id="no components"),
     ],
 )
@@ -210,9 +220,16 @@ def test_the_page_rolls_up_its_components(
 
 @pytest.mark.parametrize(
     ("impact", "indicator"),
-    [(Impact.CRITICAL, "critical"), (Impact.MAJOR, "major"), (Impact.MINOR, "minor"), (Impact.NONE, "none")],
+    [
+        (Impact.CRITICAL, "critical"),
+        (Impact.MAJOR, "major"),
+        (Impact.MINOR, "minor"),
+        (Impact.NONE, "none"),
+    ],
 )
-def test_without_components_an_open_incident_speaks_for_the_page(impact: Impact, indicator: str) -> None:
+def test_without_components_an_open_incident_speaks_for_the_page(
+    impact: Impact, indicator: str
+) -> None:
     assert wire.status_json([], [incident(impact=impact)], PAGE)["indicator"] == indicator
 
 
@@ -236,7 +253,9 @@ def test_while_a_component_is_unknown_the_page_never_says_none(
 
 def test_a_webhook_tells_the_page_and_how_to_unsubscribe() -> None:
     status = wire.status_json([component(status=SLOW)], [], PAGE)
-    body = wire.webhook_envelope(status, UTC_PAGE, unsubscribe_url="https://x/?unsubscribe=1", generated_at=NOW)
+    body = wire.webhook_envelope(
+        status, UTC_PAGE, unsubscribe_url="https://x/?unsubscribe=1", generated_at=NOW
+    )
     assert body["meta"]["unsubscribe"] == "https://x/?unsubscribe=1"
     assert body["page"] == {
         "id": "page00000001",

@@ -68,7 +68,9 @@ def maintenance(status: Status = Status.SCHEDULED, **words: Any) -> IncidentFact
     return incident(status=status, **(planned | words))
 
 
-def snapshot(*incidents: IncidentFact, components: tuple[ComponentFact, ...] = (component(),), **words: Any) -> Snapshot:
+def snapshot(
+    *incidents: IncidentFact, components: tuple[ComponentFact, ...] = (component(),), **words: Any
+) -> Snapshot:
     fact = Snapshot(
         now=NOW, page=PAGE, groups=(), components=components, incidents=incidents, history=(),
         archive=tuple(row(one) for one in incidents), checked=None, unshown=(),
@@ -78,5 +80,11 @@ def snapshot(*incidents: IncidentFact, components: tuple[ComponentFact, ...] = (
 
 def row(one: IncidentFact) -> HistoryRow:
     return HistoryRow(
-        one.uid, one.name, one.status, one.impact, one.started_at, one.resolved_at, one.scheduled_for
+        one.uid,
+        one.name,
+        one.status,
+        one.impact,
+        one.started_at,
+        one.resolved_at,
+        one.scheduled_for,
     )

@@ -47,7 +47,9 @@ def test_without_any_database_a_notice_is_published(folder: Path, tmp_path: Path
 
 
 @pytest.mark.django_db
-def test_a_notice_keeps_the_page_s_id_its_parts_and_all_other_files(folder: Path, tmp_path: Path) -> None:
+def test_a_notice_keeps_the_page_s_id_its_parts_and_all_other_files(
+    folder: Path, tmp_path: Path
+) -> None:
     world.component("follow")
     world.component("login")
     old = world.incident(name="Earlier")
@@ -55,7 +57,10 @@ def test_a_notice_keeps_the_page_s_id_its_parts_and_all_other_files(folder: Path
     before = json.loads((folder / "api/v2/status.json").read_bytes())["page"]["id"]
     by_hand(tmp_path)
     assert json.loads((folder / "api/v2/status.json").read_bytes())["page"]["id"] == before
-    statuses = {row["slug"]: row["status"] for row in json.loads((folder / "banner.json").read_bytes())["components"]}
+    statuses = {
+        row["slug"]: row["status"]
+        for row in json.loads((folder / "banner.json").read_bytes())["components"]
+    }
     assert statuses == {"follow": "major_outage", "login": "operational"}
     assert "Earlier" in (folder / "incidents" / old.uid).read_text()
     assert "Earlier" in (folder / "history.atom").read_text()
@@ -85,7 +90,9 @@ def test_the_clock_leaves_a_notice_alone_until_the_database_is_to_speak_again(
         pytest.param("name: {", "neither YAML nor JSON", id="no YAML"),
         pytest.param(NOTICE + "colour: red", '"colour"', id="an unknown key"),
         pytest.param(NOTICE.replace("major_outage", "broken"), "components.follow", id="no status"),
-        pytest.param(NOTICE.replace("2026-11-23T02:30:00Z", "soon"), "next_update_by", id="no time"),
+        pytest.param(
+            NOTICE.replace("2026-11-23T02:30:00Z", "soon"), "next_update_by", id="no time"
+        ),
     ],
 )
 def test_a_wrong_notice_changes_nothing_and_says_why(

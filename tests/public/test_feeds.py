@@ -57,7 +57,9 @@ def test_the_body_is_statuspage_s_html_newest_first() -> None:
 
 def test_a_maintenance_to_come_says_that_it_is_scheduled() -> None:
     text = items(snapshot(maintenance()))[0]["description"]
-    assert text.startswith("<p><strong>THIS IS A SCHEDULED EVENT Dec <var data-var='date'>1</var>, ")
+    assert text.startswith(
+        "<p><strong>THIS IS A SCHEDULED EVENT Dec <var data-var='date'>1</var>, "
+    )
 
 
 def test_a_maintenance_in_progress_is_labelled_in_plain_letters() -> None:
@@ -102,7 +104,9 @@ def test_a_hostile_text_stays_text(text: str) -> None:
 
 def test_a_feed_holds_the_fifty_newest() -> None:
     many = [
-        incident(uid=f"incident{number:04}", updates=(update(display_at=NOW - timedelta(hours=number)),))
+        incident(
+            uid=f"incident{number:04}", updates=(update(display_at=NOW - timedelta(hours=number)),)
+        )
         for number in reversed(range(60))
     ]
     found = [item["guid"].rpartition("/")[2] for item in items(snapshot(*many))]

@@ -112,17 +112,37 @@ def test_a_quiet_page_speaks() -> None:
     [
         pytest.param(None, False, None, id="without checks nothing is claimed"),
         pytest.param(
-            Checked(NOW - timedelta(seconds=9), 5), False, "Last checked 9 s ago from 5 places", id="fresh"
+            Checked(NOW - timedelta(seconds=9), 5),
+            False,
+            "Last checked 9 s ago from 5 places",
+            id="fresh",
         ),
         pytest.param(
-            Checked(NOW - timedelta(seconds=9), 1), False, "Last checked 9 s ago from 1 place", id="one place"
+            Checked(NOW - timedelta(seconds=9), 1),
+            False,
+            "Last checked 9 s ago from 1 place",
+            id="one place",
         ),
-        pytest.param(Checked(NOW - timedelta(minutes=5), 0), False, "Last checked 5 min ago", id="a slow check"),
-        pytest.param(Checked(NOW - timedelta(minutes=5), 0), True, "Not checked since 02:05 EST", id="blind"),
-        pytest.param(Checked(NOW - timedelta(hours=1), 0), False, "Not checked since 01:10 EST", id="long ago"),
+        pytest.param(
+            Checked(NOW - timedelta(minutes=5), 0),
+            False,
+            "Last checked 5 min ago",
+            id="a slow check",
+        ),
+        pytest.param(
+            Checked(NOW - timedelta(minutes=5), 0), True, "Not checked since 02:05 EST", id="blind"
+        ),
+        pytest.param(
+            Checked(NOW - timedelta(hours=1), 0),
+            False,
+            "Not checked since 01:10 EST",
+            id="long ago",
+        ),
     ],
 )
-def test_the_page_says_when_it_last_looked(checked: Checked | None, blind: bool, expected: str | None) -> None:
+def test_the_page_says_when_it_last_looked(
+    checked: Checked | None, blind: bool, expected: str | None
+) -> None:
     parts = (component(unknown_since=HOUR_AGO),) if blind else (component(),)
     text = index(snapshot(components=parts, checked=checked))
     assert (expected in text) if expected else ("checked" not in text)
@@ -214,7 +234,12 @@ def every_page(text: str) -> list[_Reader]:
     said = update(body=text, what_to_do=text, speaker=text)
     fact = incident(hurt, name=text, updates=(said,), postmortem_body=text)
     view = pages.view(snapshot(fact, components=(hurt,)))
-    made = (pages.index(view), pages.incident(fact, view), pages.component(hurt, view), pages.history(view))
+    made = (
+        pages.index(view),
+        pages.incident(fact, view),
+        pages.component(hurt, view),
+        pages.history(view),
+    )
     return [read(html) for html in made]
 
 
@@ -229,7 +254,9 @@ def test_nothing_on_a_page_is_inline_or_from_elsewhere() -> None:
 
 
 def test_an_incident_has_a_page_of_its_own_with_full_dates() -> None:
-    fact = incident(HURT, status=Status.RESOLVED, resolved_at=NOW, postmortem_body="We **learnt** much.")
+    fact = incident(
+        HURT, status=Status.RESOLVED, resolved_at=NOW, postmortem_body="We **learnt** much."
+    )
     text = told(pages.incident(fact, pages.view(snapshot(fact))))
     assert "Over · 30 Nov 2019, 01:10 EST until 30 Nov 2019, 02:10 EST (1 h 00 min)" in text
     assert "Concerned Readings and alerts" in text
@@ -238,7 +265,9 @@ def test_an_incident_has_a_page_of_its_own_with_full_dates() -> None:
 
 def test_a_retracted_incident_says_that_it_was_a_false_alarm() -> None:
     fact = incident(status=Status.RESOLVED, resolved_at=NOW, retracted_at=NOW)
-    assert "Taken back: it was a false alarm" in told(pages.incident(fact, pages.view(snapshot(fact))))
+    assert "Taken back: it was a false alarm" in told(
+        pages.incident(fact, pages.view(snapshot(fact)))
+    )
 
 
 def test_a_planned_maintenance_tells_its_window() -> None:
@@ -255,7 +284,12 @@ def test_past_incidents_go_by_month_in_the_history() -> None:
     november = incident(status=Status.RESOLVED, resolved_at=NOW)
     march = incident(uid="incident0002", name="Spring", started_at=LONG_AGO + timedelta(days=70))
     text = told(pages.history(pages.view(snapshot(november, march))))
-    assert text.find("November 2019") < text.find(november.name) < text.find("March 2019") < text.find("Spring")
+    assert (
+        text.find("November 2019")
+        < text.find(november.name)
+        < text.find("March 2019")
+        < text.find("Spring")
+    )
 
 
 def test_an_empty_history_speaks() -> None:

@@ -63,7 +63,11 @@ def ask(port: int, path: str, method: str = "GET", **headers: str) -> Answer:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request(method, path, headers=named)
         answer = connection.getresponse()
-        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+        return (
+            answer.status,
+            {name.lower(): value for name, value in answer.getheaders()},
+            answer.read(),
+        )
     finally:
         connection.close()
 
@@ -89,14 +93,26 @@ def test_a_file_is_served_as_what_it_is(port: int, path: str, kind: str) -> None
     status, headers, body = ask(port, path)
     assert status == 200
     assert headers["content-type"] == f"{kind}; charset=utf-8"
-    assert headers["cache-control"] == "public, max-age=15, stale-while-revalidate=30, stale-if-error=86400"
+    assert (
+        headers["cache-control"]
+        == "public, max-age=15, stale-while-revalidate=30, stale-if-error=86400"
+    )
     assert headers["x-content-type-options"] == "nosniff"
     assert len(body) == int(headers["content-length"])
 
 
 @pytest.mark.usefixtures("published")
 @pytest.mark.parametrize(
-    "path", ["/admin/", "/subscribe", "/incidents/", "/incidents", "/incidents/nobody", "/desk/x.json", "/?unsubscribe=1"]
+    "path",
+    [
+        "/admin/",
+        "/subscribe",
+        "/incidents/",
+        "/incidents",
+        "/incidents/nobody",
+        "/desk/x.json",
+        "/?unsubscribe=1",
+    ],
 )
 def test_everything_else_is_the_application_s(port: int, path: str) -> None:
     assert ask(port, path)[2].startswith(b"django GET /")
@@ -130,9 +146,18 @@ def test_head_has_the_headers_and_no_body(port: int, published: Path) -> None:
 
 @pytest.mark.parametrize(
     ("accepted", "packed"),
-    [("gzip", True), ("br, gzip;q=0.5", True), ("*", True), ("gzip;q=0", False), ("br", False), ("", False)],
+    [
+        ("gzip", True),
+        ("br, gzip;q=0.5", True),
+        ("*", True),
+        ("gzip;q=0", False),
+        ("br", False),
+        ("", False),
+    ],
 )
-def test_it_is_compressed_for_who_takes_it(port: int, published: Path, accepted: str, packed: bool) -> None:
+def test_it_is_compressed_for_who_takes_it(
+    port: int, published: Path, accepted: str, packed: bool
+) -> None:
     status, headers, body = ask(port, "/", Accept_Encoding=accepted)
     assert ("content-encoding" in headers) is packed
     assert headers["vary"] == "Accept-Encoding"
@@ -157,7 +182,15 @@ def test_who_has_it_already_gets_304(port: int) -> None:
 
 @pytest.mark.usefixtures("published")
 @pytest.mark.parametrize(
-    "path", ["/api/v2/status.json", "/banner.json", "/banner.es.json", "/banner.js", "/badge.svg", "/history.atom"]
+    "path",
+    [
+        "/api/v2/status.json",
+        "/banner.json",
+        "/banner.es.json",
+        "/banner.js",
+        "/badge.svg",
+        "/history.atom",
+    ],
 )
 def test_other_origins_may_read_what_is_made_for_them(port: int, path: str) -> None:
     headers = ask(port, path)[1]

@@ -65,7 +65,11 @@ def test_an_empty_list_is_a_list() -> None:
         ("incidents/unresolved", "incidents", ["incident0001"]),
         ("summary", "incidents", ["incident0001"]),
         ("summary", "scheduled_maintenances", ["maintenance1", "maintenance2"]),
-        ("scheduled-maintenances", "scheduled_maintenances", ["maintenance1", "maintenance2", "maintenance3"]),
+        (
+            "scheduled-maintenances",
+            "scheduled_maintenances",
+            ["maintenance1", "maintenance2", "maintenance3"],
+        ),
         ("scheduled-maintenances/upcoming", "scheduled_maintenances", ["maintenance1"]),
         ("scheduled-maintenances/active", "scheduled_maintenances", ["maintenance2"]),
     ],
@@ -85,7 +89,8 @@ def test_the_banner_has_schema_1_exactly() -> None:
     hurt = component(status=MAJOR)
     said = update(what_to_do="Check the wearer.")
     taken = snapshot(
-        incident(hurt, updates=(said,), next_update_by=NOW + timedelta(minutes=20)), components=(hurt,)
+        incident(hurt, updates=(said,), next_update_by=NOW + timedelta(minutes=20)),
+        components=(hurt,),
     )
     assert statusapi.banner(taken, "en") == {
         "schema": 1,
@@ -112,12 +117,20 @@ def test_the_banner_of_a_quiet_day_has_nothing_to_do() -> None:
     banner = statusapi.banner(snapshot(), "en")
     assert banner["state"] == "operational"
     assert banner["headline"] == "Everything is working"
-    assert [banner[key] for key in ("what_to_do", "since", "next_update_by", "incident")] == [None] * 4
+    assert [banner[key] for key in ("what_to_do", "since", "next_update_by", "incident")] == [
+        None
+    ] * 4
 
 
 def test_an_update_without_advice_does_not_take_the_last_one_back() -> None:
     taken = snapshot(incident(updates=(update(2), update(1, what_to_do="Check the wearer."))))
     assert statusapi.banner(taken, "en")["what_to_do"] == "Check the wearer."
+
+
+def test_the_banner_s_advice_is_free_of_markdown() -> None:
+    said = update(what_to_do="Do **not** [re-install](https://example.org) the `app`. 2 * 3 * 4.")
+    banner = statusapi.banner(snapshot(incident(updates=(said,))), "en")
+    assert banner["what_to_do"] == "Do not re-install the app. 2 * 3 * 4."
 
 
 @pytest.mark.parametrize(
@@ -183,7 +196,10 @@ def test_without_an_incident_the_parts_make_the_sentence(
 def test_the_gravest_incident_makes_the_sentence_and_the_rest_are_counted() -> None:
     minor = incident(uid="incident0009", name="Slow web site", impact=Impact.MINOR)
     taken = snapshot(minor, incident())
-    assert statusapi.banner(taken, "en")["headline"] == "Followers may not receive readings (and 1 more)"
+    assert (
+        statusapi.banner(taken, "en")["headline"]
+        == "Followers may not receive readings (and 1 more)"
+    )
 
 
 def test_the_banner_speaks_spanish_and_falls_back_to_english() -> None:
@@ -224,5 +240,8 @@ def test_the_files_for_silence_are_unknown_and_keep_what_to_do() -> None:
     assert json.loads(silent["api/v2/status.json"])["status"]["description"].endswith(
         f"not running since {words.SINCE_CLOCK} UTC"
     )
-    assert json.loads(silent["api/v2/summary.json"])["components"][0]["status"] == "degraded_performance"
+    assert (
+        json.loads(silent["api/v2/summary.json"])["components"][0]["status"]
+        == "degraded_performance"
+    )
     assert b"unknown" in silent["badge.svg"]

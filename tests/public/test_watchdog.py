@@ -23,7 +23,9 @@ START_S = 15.0  # how long a process may take on a busy machine
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
     Publisher(tmp_path).publish(
-        snapshot(incident(HURT, updates=(update(what_to_do="Check the wearer."),)), components=(HURT,))
+        snapshot(
+            incident(HURT, updates=(update(what_to_do="Check the wearer."),)), components=(HURT,)
+        )
     )
     return tmp_path
 
@@ -56,7 +58,10 @@ def test_after_ninety_seconds_every_answer_is_unknown_since_when(published: Path
 def test_the_compressed_twin_is_swapped_too(published: Path) -> None:
     silent_for(published, 91)
     for path in ("index.html", "banner.json", "badge.svg", "badge/follow.svg"):
-        assert gzip.decompress((published / f"{path}.gz").read_bytes()) == (published / path).read_bytes()
+        assert (
+            gzip.decompress((published / f"{path}.gz").read_bytes())
+            == (published / path).read_bytes()
+        )
 
 
 def test_it_swaps_once(published: Path) -> None:
@@ -78,13 +83,23 @@ def test_a_page_published_by_hand_stays_for_a_day(published: Path) -> None:
 
 def test_it_needs_no_django() -> None:
     code = "import sys, public.watchdog; print([name for name in sys.modules if name.startswith('django')])"
-    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert ast.literal_eval(told.stdout) == []
 
 
 @pytest.mark.slow
 def test_as_a_process_it_swaps_and_stops_when_told(published: Path) -> None:
-    command = [sys.executable, "-m", "public.watchdog", "--dir", str(published), "--silent-s", "0.1"]
+    command = [
+        sys.executable,
+        "-m",
+        "public.watchdog",
+        "--dir",
+        str(published),
+        "--silent-s",
+        "0.1",
+    ]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
     try:
         deadline = time.monotonic() + START_S

@@ -114,6 +114,8 @@ def test_a_second_press_on_the_link_changes_nothing(pending: Pending) -> None:
     subscription, letter = pending()
     services.confirm(token=token(letter), now=NOW)
     assert services.confirm(token=token(letter), now=NOW + HOUR).confirmed_at == NOW
+    letter.refresh_from_db()
+    assert letter.used_at == NOW
 
 
 def test_a_used_link_does_not_bring_back_who_left(pending: Pending) -> None:

@@ -14,7 +14,9 @@ class DeskCommand(BaseCommand):
     example: ClassVar[str] = ""
     requires_system_checks = []  # a sentence about the command, not about the whole project
 
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:  # Any: argparse's own
+    def create_parser(
+        self, prog_name: str, subcommand: str, **kwargs: Any
+    ) -> CommandParser:  # Any: argparse's own
         parser = super().create_parser(
             prog_name, subcommand, epilog=f"example:\n  {self.example}",
             formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs,
@@ -26,7 +28,9 @@ class DeskCommand(BaseCommand):
         try:
             return super().execute(*args, **options)
         except DatabaseError as error:
-            why = CommandError(f"the database cannot be used ({_first_line(error)}); is it there, and migrated?")
+            why = CommandError(
+                f"the database cannot be used ({_first_line(error)}); is it there, and migrated?"
+            )
             self._stop(why)
         except CommandError as error:
             self._stop(error)

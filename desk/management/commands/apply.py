@@ -13,12 +13,16 @@ from desk.siteconfig import FILE_BYTES_MAX, BadSite
 
 
 class Command(DeskCommand):
-    help = "Make page, operators, components, checks, policies, alerts and templates what FILE says."
+    help = (
+        "Make page, operators, components, checks, policies, alerts and templates what FILE says."
+    )
     example = "./run manage apply site.yaml --dry-run"
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", metavar="FILE", help="a site.yaml; - reads from standard input")
-        parser.add_argument("--dry-run", action="store_true", help="say what would change, and change nothing")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="say what would change, and change nothing"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:  # Any: Django's signature
         path, dry_run = options["file"], options["dry_run"]
@@ -44,4 +48,6 @@ def _text(path: str) -> str:
         raise CommandError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        raise CommandError(f"{path} line {line}: a byte is not UTF-8; expected a text file in UTF-8") from None
+        raise CommandError(
+            f"{path} line {line}: a byte is not UTF-8; expected a text file in UTF-8"
+        ) from None

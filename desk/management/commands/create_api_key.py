@@ -15,7 +15,9 @@ class Command(DeskCommand):
     example = "./run manage create_api_key --name deploy-robot --scope write"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--name", required=True, help="whose key it is, as it will stand in the audit")
+        parser.add_argument(
+            "--name", required=True, help="whose key it is, as it will stand in the audit"
+        )
         parser.add_argument(
             "--scope", action="append", default=[], choices=[str(scope) for scope in keys.Scope],
             help="what it may do; may be repeated; without it, everything",
@@ -24,6 +26,8 @@ class Command(DeskCommand):
     def handle(self, *args: Any, **options: Any) -> None:  # Any: Django's signature
         name = options["name"].strip()
         if not name or len(name) > NAME_CHARS_MAX:
-            raise CommandError(f"--name is {options['name'][:40]!r}; expected 1 to {NAME_CHARS_MAX} characters")
+            raise CommandError(
+                f"--name is {options['name'][:40]!r}; expected 1 to {NAME_CHARS_MAX} characters"
+            )
         scopes = [keys.Scope(word) for word in options["scope"]]
         self.stdout.write(keys.create(name=name, scopes=scopes, now=timezone.now()))

@@ -8,7 +8,15 @@ from django.utils import timezone
 
 from desk.management.commands._command import DeskCommand
 from incidents import reads, services
-from incidents.lifecycle import OPEN, Audience, ComponentStatus, IllegalMove, Impact, Refused, Status
+from incidents.lifecycle import (
+    OPEN,
+    Audience,
+    ComponentStatus,
+    IllegalMove,
+    Impact,
+    Refused,
+    Status,
+)
 from incidents.models import Component, Page, Template
 
 ACTOR = "terminal"
@@ -19,19 +27,31 @@ class Command(DeskCommand):
     example = './run manage declare "Followers may not receive alerts" --body "We are investigating." --component follow=major_outage'
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("name", nargs="?", default="", help="what readers notice; a template may give it")
+        parser.add_argument(
+            "name", nargs="?", default="", help="what readers notice; a template may give it"
+        )
         parser.add_argument("--template", default="", help="slug of an approved text")
         parser.add_argument("--body", default="", help="what is known")
         parser.add_argument("--what-to-do", default="", help="stands first in every message")
-        parser.add_argument("--status", default=Status.INVESTIGATING, choices=[str(status) for status in OPEN])
-        parser.add_argument("--impact", default="", choices=["", *(str(i) for i in Impact if i != Impact.MAINTENANCE)])
+        parser.add_argument(
+            "--status", default=Status.INVESTIGATING, choices=[str(status) for status in OPEN]
+        )
+        parser.add_argument(
+            "--impact",
+            default="",
+            choices=["", *(str(i) for i in Impact if i != Impact.MAINTENANCE)],
+        )
         parser.add_argument(
             "--component", action="append", default=[], metavar="SLUG[=STATUS]",
             help=f"STATUS out of {', '.join(ComponentStatus)}; without it major_outage; may be repeated",
         )  # fmt: skip
-        parser.add_argument("--next-update-in", type=int, metavar="SECONDS", help="when we promise to speak again")
+        parser.add_argument(
+            "--next-update-in", type=int, metavar="SECONDS", help="when we promise to speak again"
+        )
         parser.add_argument("--draft", action="store_true", help="keep it as a draft")
-        parser.add_argument("--quiet", action="store_true", help="show it on the page, message nobody")
+        parser.add_argument(
+            "--quiet", action="store_true", help="show it on the page, message nobody"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:  # Any: Django's signature
         page, now = reads.the_page(), timezone.now()
@@ -57,7 +77,9 @@ def template_of(page: Page, slug: str) -> Template | None:
     """Return the approved text of this slug. Raises CommandError."""
     found = Template.objects.filter(page=page, slug=slug).first() if slug else None
     if slug and found is None:
-        known = ", ".join(Template.objects.filter(page=page).values_list("slug", flat=True)) or "none"
+        known = (
+            ", ".join(Template.objects.filter(page=page).values_list("slug", flat=True)) or "none"
+        )
         raise CommandError(f"--template is {slug!r}; expected one of {known}")
     return found
 
@@ -69,7 +91,9 @@ def states(page: Page, words: list[str]) -> dict[Component, ComponentStatus]:
     for word in words:
         slug, _, status = word.partition("=")
         if slug not in rows:
-            raise CommandError(f"--component is {slug!r}; expected one of {', '.join(rows) or 'none: there is none'}")
+            raise CommandError(
+                f"--component is {slug!r}; expected one of {', '.join(rows) or 'none: there is none'}"
+            )
         try:
             said[rows[slug]] = ComponentStatus(status or ComponentStatus.MAJOR_OUTAGE)
         except ValueError:

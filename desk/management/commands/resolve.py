@@ -14,10 +14,18 @@ class Command(DeskCommand):
     example = './run manage resolve newest --body "Readings and alerts work again."'
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("incident", metavar="ID", help="as declare printed it; newest = the newest one")
-        parser.add_argument("--body", default="This is resolved.", help="what people should know and check")
-        parser.add_argument("--quiet", action="store_true", help="show it on the page, message nobody")
+        parser.add_argument(
+            "incident", metavar="ID", help="as declare printed it; newest = the newest one"
+        )
+        parser.add_argument(
+            "--body", default="This is resolved.", help="what people should know and check"
+        )
+        parser.add_argument(
+            "--quiet", action="store_true", help="show it on the page, message nobody"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:  # Any: Django's signature
         planned = is_maintenance(Status(incident_of(options["incident"]).status))
-        self.stdout.write(str(say(options, status=Status.COMPLETED if planned else Status.RESOLVED)))
+        self.stdout.write(
+            str(say(options, status=Status.COMPLETED if planned else Status.RESOLVED))
+        )

@@ -15,16 +15,24 @@ from incidents.models import Incident
 
 class Command(DeskCommand):
     help = "Say the next thing about an open incident, and print the update's number."
-    example = './run manage update 4kq2xw7mzb1c --status identified --body "We have found the cause."'
+    example = (
+        './run manage update 4kq2xw7mzb1c --status identified --body "We have found the cause."'
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("incident", metavar="ID", help="as declare printed it; newest = the newest one")
+        parser.add_argument(
+            "incident", metavar="ID", help="as declare printed it; newest = the newest one"
+        )
         parser.add_argument("--body", required=True, help="what is known now")
-        parser.add_argument("--status", default="", choices=["", *map(str, Status)], help="without it, as it is")
+        parser.add_argument(
+            "--status", default="", choices=["", *map(str, Status)], help="without it, as it is"
+        )
         parser.add_argument("--what-to-do", default="", help="stands first in every message")
         parser.add_argument("--component", action="append", default=[], metavar="SLUG[=STATUS]")
         parser.add_argument("--next-update-in", type=int, metavar="SECONDS")
-        parser.add_argument("--quiet", action="store_true", help="show it on the page, message nobody")
+        parser.add_argument(
+            "--quiet", action="store_true", help="show it on the page, message nobody"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:  # Any: Django's signature
         self.stdout.write(str(say(options, status=options["status"])))
@@ -49,7 +57,9 @@ def say(options: dict[str, Any], *, status: str) -> int:  # Any: argparse's valu
 def incident_of(uid: str) -> Incident:
     """Return the published incident of this id, or the newest. Raises CommandError."""
     rows = Incident.objects.select_related("page").filter(published_at__isnull=False)
-    found = rows.order_by("-created_at").first() if uid == "newest" else rows.filter(uid=uid).first()
+    found = (
+        rows.order_by("-created_at").first() if uid == "newest" else rows.filter(uid=uid).first()
+    )
     if found is None:
         raise CommandError(f"there is no published incident {uid!r}")
     return found

@@ -6,7 +6,9 @@ const drafts = document.querySelectorAll("[data-at]");
 function tick() {
   for (const draft of drafts) {
     const left = Math.round((Date.parse(draft.dataset.at) - Date.now()) / 1000);
-    const told = left >= 60 ? `${Math.floor(left / 60)} min ${left % 60} s` : `${left} s`;
+    const minutes = Math.floor(left / 60);
+    const told = minutes >= 60 ? `${Math.floor(minutes / 60)} h ${minutes % 60} min`
+      : minutes > 0 ? `${minutes} min ${left % 60} s` : `${left} s`;
     draft.textContent = left > 0 ? `goes out by itself in ${told}` : "goes out now";
   }
 }

@@ -1,0 +1,1 @@
+"""Measurements against their own limits, and the promised points of each room."""

@@ -1,0 +1,264 @@
+"""The image and its composition, as far as they can be judged without a container engine."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from public import serve
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCKER = ROOT / "docker"
+DOCKERFILE = (DOCKER / "Dockerfile").read_text(encoding="utf-8")
+NGINX = (DOCKER / "nginx.conf").read_text(encoding="utf-8")
+COMPOSE_TEXT = (DOCKER / "compose.yaml").read_text(encoding="utf-8")
+COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_TEXT)  # Any: YAML
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = sorted(name for name, service in SERVICES.items() if "build" in service)
+ROOMS = (
+    "statuspage",
+    "incidents",
+    "subscribers",
+    "probes",
+    "notifications",
+    "public",
+    "desk",
+    "templates",
+)
+
+
+def _copied() -> list[str]:
+    """Return what the final stage takes from the repository."""
+    lines = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, flags=re.MULTILINE)
+    return [name for line in lines for name in line.split()]
+
+
+def _final_stage() -> str:
+    return DOCKERFILE.split("\nFROM ")[-1]
+
+
+def test_the_image_runs_as_nobody_special() -> None:
+    assert re.findall(r"^USER (.+)$", _final_stage(), flags=re.MULTILINE) == ["10001:10001"]
+
+
+def test_the_image_installs_only_what_is_locked() -> None:
+    assert "--require-hashes" in DOCKERFILE
+    assert "--no-deps" in DOCKERFILE
+    assert "pip install" not in _final_stage()
+
+
+def test_base_images_are_pinned_and_no_digest_is_invented() -> None:
+    bases = set(re.findall(r"^FROM (\S+)", DOCKERFILE, flags=re.MULTILINE))
+    images = bases | {service["image"] for name, service in SERVICES.items() if name not in OURS}
+    assert [
+        image for image in sorted(images) if ":" not in image or image.endswith(":latest")
+    ] == []
+    assert "sha256:" not in DOCKERFILE + COMPOSE_TEXT
+
+
+def test_the_image_asks_for_its_own_health() -> None:
+    assert "/health/live" in DOCKERFILE.partition("HEALTHCHECK")[2]
+
+
+def test_the_image_holds_every_room_and_not_the_demo() -> None:
+    assert set(ROOMS) <= set(_copied())
+    assert "demo" not in _copied()
+    has_catalogues = any((ROOT / "locale").rglob("*.mo")) or any((ROOT / "locale").rglob("*.po"))
+    assert not has_catalogues or "locale" in _copied(), (
+        "docker/Dockerfile: locale/ has catalogues now; copy it"
+    )
+
+
+@pytest.mark.parametrize("name", _copied())
+def test_what_is_copied_is_there_and_not_left_out(name: str) -> None:
+    assert (ROOT / name).exists()
+    rules = [
+        line
+        for line in (ROOT / ".dockerignore").read_text().splitlines()
+        if line and line[0] != "#"
+    ]
+    kept = [rule[1:] for rule in rules if rule.startswith("!")]
+    assert rules[0] == "*"
+    assert name in kept
+    assert not any(fnmatch(name, rule) for rule in rules[1:] if not rule.startswith("!"))
+
+
+def test_the_entrypoint_is_a_script_that_can_run() -> None:
+    entrypoint = DOCKER / "entrypoint"
+    assert os.access(entrypoint, os.X_OK)
+    assert subprocess.run(["sh", "-n", str(entrypoint)], check=False).returncode == 0
+
+
+def test_an_unknown_part_is_refused_in_one_sentence() -> None:
+    done = subprocess.run(
+        [str(DOCKER / "entrypoint"), "cook"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=10,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "'cook'; expected web, clock" in done.stderr
+
+
+def test_every_part_of_the_composition_is_one_that_the_entrypoint_knows() -> None:
+    parts = set(
+        re.findall(r"^    ([a-z-]+)\)", (DOCKER / "entrypoint").read_text(), flags=re.MULTILINE)
+    )
+    assert {SERVICES[name]["command"][0] for name in OURS} == parts - {"manage"}
+
+
+def test_the_entrypoint_starts_what_the_supervisor_starts() -> None:
+    supervisor = (ROOT / "statuspage" / "supervisor.py").read_text(encoding="utf-8")
+    started = set(re.findall(r'house\.start\(\s*"([a-z-]+)"', supervisor)) - {"valkey"}
+    assert started
+    assert started <= set(OURS)
+
+
+def test_all_that_is_built_is_one_image() -> None:
+    assert len({SERVICES[name]["image"] for name in OURS}) == 1
+    assert all(SERVICES[name]["build"]["dockerfile"] == "docker/Dockerfile" for name in OURS)
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_no_service_has_more_rights_than_it_needs(name: str) -> None:
+    service = SERVICES[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not service.get("privileged")
+    assert "logging" in service
+    assert name in OURS or service.get("user", "root") not in ("root", "0", "0:0")
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_own_services_cannot_write_to_their_image(name: str) -> None:
+    assert SERVICES[name]["read_only"] is True
+    assert SERVICES[name]["tmpfs"] == ["/tmp"]
+    assert "user" not in SERVICES[name]  # the image's own
+
+
+def test_nginx_alone_has_open_ports() -> None:
+    assert [name for name, service in SERVICES.items() if "ports" in service] == ["nginx"]
+
+
+def test_database_and_broker_are_in_a_network_without_a_way_out() -> None:
+    assert COMPOSE["networks"]["store"]["internal"] is True
+    assert SERVICES["postgres"]["networks"] == SERVICES["valkey"]["networks"] == ["store"]
+
+
+def test_the_prober_knows_no_key_and_no_database() -> None:
+    assert "environment" not in SERVICES["prober"]
+    assert "networks" not in SERVICES["prober"]  # not in `store`
+
+
+def test_every_volume_is_declared_and_only_the_clock_and_the_watchdog_write_the_page() -> None:
+    used = {name: service.get("volumes", []) for name, service in SERVICES.items()}
+    named = {
+        mount.split(":")[0] for mounts in used.values() for mount in mounts if mount[0] not in "./"
+    }
+    assert named == set(COMPOSE["volumes"])
+    writers = {name for name, mounts in used.items() if "public:/public" in mounts}
+    assert writers == {"clock", "watchdog"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["SECRET_KEY", "FIELD_KEYS", "POSTGRES_PASSWORD", "SITE_HOST", "TLS_CERTIFICATE", "TLS_KEY"],
+)
+def test_what_must_be_told_is_asked_for_in_words_and_has_no_default(name: str) -> None:
+    assert re.search(rf"\$\{{{name}:\?{name} is [^}}]+\}}", COMPOSE_TEXT)
+    assert f"${{{name}:-" not in COMPOSE_TEXT
+
+
+def test_the_variables_are_those_that_the_product_reads() -> None:
+    reference = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    assert [name for name in SERVICES["web"]["environment"] if f"`{name}`" not in reference] == []
+
+
+def test_nginx_sends_the_headers_that_the_web_process_sends() -> None:
+    for policy in (serve._HTML_POLICY, serve._OTHER_POLICY, serve.CACHE):
+        assert f'"{policy}"' in NGINX
+    for kind in serve._KINDS.values():
+        assert f'"{kind}"' in NGINX
+    assert serve._OPEN_TO_ALL.pattern in NGINX
+    assert "gzip_static on;" in NGINX
+
+
+def test_nginx_takes_the_configuration(tmp_path: Path) -> None:
+    nginx = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    openssl = shutil.which("openssl")
+    if nginx is None or openssl is None:
+        pytest.skip("nginx or openssl is not on this machine")
+    key, certificate, conf = tmp_path / "key.pem", tmp_path / "cert.pem", tmp_path / "nginx.conf"
+    subprocess.run(
+        [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+         "-keyout", str(key), "-out", str(certificate), "-days", "1", "-subj", "/CN=status.test"],
+        check=True, capture_output=True, timeout=20,
+    )  # fmt: skip
+    text = NGINX.replace("/run/secrets/tls_certificate", str(certificate)).replace(
+        "/run/secrets/tls_key", str(key)
+    )
+    # The test opens the listening sockets and the log.
+    text = text.replace("listen 8080", f"listen unix:{tmp_path}/a").replace(
+        "listen 8443", f"listen unix:{tmp_path}/b"
+    )
+    text = text.replace("/dev/stdout", str(tmp_path / "log")).replace("/tmp/", f"{tmp_path}/")
+    conf.write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        [nginx, "-t", "-c", str(conf)], capture_output=True, text=True, check=False, timeout=20
+    )
+    assert done.returncode == 0, done.stderr
+    assert "[warn]" not in done.stderr
+
+
+@pytest.mark.slow
+def test_what_the_image_holds_is_enough_to_run(tmp_path: Path) -> None:
+    for name in _copied():
+        target = tmp_path / "app" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, target)
+        else:
+            shutil.copy(ROOT / name, target)
+    env = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "DATA_DIR": str(tmp_path / "data"),
+    }
+    env |= {"TOKEN_FILE": str(tmp_path / "prepared.json"), "SITE_URL": "https://status.example.org"}
+    entrypoint = tmp_path / "app" / "docker" / "entrypoint"
+    for part in (["manage", "check", "--deploy"], ["prepare"]):
+        done = subprocess.run(
+            [str(entrypoint), *part],
+            cwd=tmp_path / "app",
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+    assert "probe_token" in (tmp_path / "prepared.json").read_text()
+
+
+def test_hooks_call_only_what_the_venv_holds() -> None:
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert {repo["repo"] for repo in config["repos"]} == {"local"}
+    hooks = [hook for repo in config["repos"] for hook in repo["hooks"]]
+    assert {hook["language"] for hook in hooks} == {"system"}
+    tools = {hook["entry"].split()[0] for hook in hooks}
+    assert sorted(tool for tool in tools if not (ROOT / tool).exists()) == []
+
+
+def test_the_forge_runs_what_everybody_runs() -> None:
+    text = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    job = yaml.safe_load(text)["jobs"]["run"]
+    assert "3.11" in job["container"]
+    assert [step["run"] for step in job["steps"] if "run" in step] == ["bash .ci/run"]
