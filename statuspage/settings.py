@@ -214,7 +214,9 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _https
 SECURE_SSL_REDIRECT = (
     False  # the proxy in front does it; a probe of /health over http must not be sent away
 )
-SECURE_REFERRER_POLICY = "no-referrer"
+# Pages whose address holds a token say no-referrer themselves. Here that would make browsers send `Origin: null` with
+# every form, which the CSRF check refuses.
+SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
 INSTALLED_APPS = [
@@ -271,6 +273,7 @@ AUTH_PASSWORD_VALIDATORS = [
     },
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+UNFOLD = {"SITE_TITLE": "Status desk", "SITE_HEADER": "Status desk", "SITE_URL": "/desk/"}
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("es", "Español")]
 LOCALE_PATHS = [BASE_DIR / "locale"]
