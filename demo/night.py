@@ -18,6 +18,7 @@ from typing import Any
 BASE_DIR = Path(__file__).resolve().parent.parent
 POLL_S = 0.1
 QUIET_S = 2.0  # after all were told, so long nothing more may come: a duplicate would show
+COLUMNS = "channel,address,components,language,time_zone,wake_me,consent_source,consent_at"
 CONSENT_AT = "2026-01-01T00:00:00Z"
 
 
@@ -120,9 +121,7 @@ def play(house: House, script: Script, say: Callable[[str], None]) -> dict[str, 
 def _invite(house: House, cast: Cast) -> None:
     """Bring in the people of the night by CSV, as an operator would."""
     path = house.data_dir / "people.csv"
-    columns = (
-        "channel,address,components,language,time_zone,wake_me,consent_source,consent_at".split(",")
-    )
+    columns = COLUMNS.split(",")
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(columns)

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -196,7 +197,7 @@ def test_nginx_takes_the_configuration(tmp_path: Path) -> None:
     nginx = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     openssl = shutil.which("openssl")
     if nginx is None or openssl is None:
-        pytest.skip("nginx or openssl is not on this machine")
+        pytest.fail("nginx or openssl is not on this machine: apt-get install nginx-light openssl")
     key, certificate, conf = tmp_path / "key.pem", tmp_path / "cert.pem", tmp_path / "nginx.conf"
     subprocess.run(
         [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
@@ -207,10 +208,11 @@ def test_nginx_takes_the_configuration(tmp_path: Path) -> None:
         "/run/secrets/tls_key", str(key)
     )
     # The test opens the listening sockets and the log.
-    text = text.replace("listen 8080", f"listen unix:{tmp_path}/a").replace(
-        "listen 8443", f"listen unix:{tmp_path}/b"
-    )
     text = text.replace("/dev/stdout", str(tmp_path / "log")).replace("/tmp/", f"{tmp_path}/")
+    sockets = tempfile.mkdtemp(prefix="sp")  # a short path: a socket's has 107 characters at most
+    text = text.replace("listen 8080", f"listen unix:{sockets}/a").replace(
+        "listen 8443", f"listen unix:{sockets}/b"
+    )
     conf.write_text(text, encoding="utf-8")
     done = subprocess.run(
         [nginx, "-t", "-c", str(conf)], capture_output=True, text=True, check=False, timeout=20

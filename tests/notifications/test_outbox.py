@@ -167,7 +167,9 @@ def test_a_letter_goes_to_one_person_who_need_not_have_confirmed() -> None:
 
 
 def say(incident: Incident, status: Status, **words: Any) -> None:
-    services.publish_update(incident, status=status, body="More.", actor="ann", now=outbox.database_now(), **words)
+    services.publish_update(
+        incident, status=status, body="More.", actor="ann", now=outbox.database_now(), **words
+    )
 
 
 def test_an_overtaken_update_is_superseded_and_the_person_hears_the_newest() -> None:
