@@ -19,7 +19,7 @@ class Point:
     ran: str
 
     def line(self) -> str:
-        word = {True: "pass", False: "FAIL", None: "not done"}[self.passed]
+        word = {True: "pass", False: "fail", None: "not done"}[self.passed]
         return f"{word:<8} {self.promise}: {self.figure} [{self.ran}]"
 
 

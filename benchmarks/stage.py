@@ -82,7 +82,8 @@ def running(
     )
     lines: queue.Queue[str] = queue.Queue()
     said: list[str] = []
-    threading.Thread(target=_read, args=(process, lines, said), daemon=True).start()
+    reader = threading.Thread(target=_read, args=(process, lines, said), daemon=True)
+    reader.start()
     stage = Stage(process, folder, 0.0, said)
     try:
         _await_ready(lines, said)
@@ -90,6 +91,9 @@ def running(
         yield stage
     finally:
         stage.stop()
+        reader.join(STOP_S)
+        if process.stdout:
+            process.stdout.close()
         if data_dir is None:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -107,6 +107,7 @@ def play(house: House, script: Script, say: Callable[[str], None]) -> dict[str, 
     mended = house.send("PUT", f"{house.facts['follow']}/faults", {})
     mended_at = _instant(mended["mended_at"])
     say(f"{mended_at:%H:%M:%S}  Follow recovers")
+    script.disturb("mended")
     cleared = _await(
         lambda: _all_clear(house, page_id, incident["id"], mended_at),
         script,

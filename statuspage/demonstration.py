@@ -75,9 +75,10 @@ def start(house: Supervisor, listener: socket.socket, env: dict[str, str]) -> di
         **found,
     }
     _write(house.data_dir / "demo.json", facts)
-    # For management commands from outside: what differs from the caller's own environment, and always the folder.
+    # For management commands from outside: what this demo was told, also where it was told nothing.
     given = {name: value for name, value in env.items() if name.startswith(PROVIDERS)}
     ours = given | {name: env[name] for name in ("DATA_DIR", "SITE_URL", "REDIS_URL")}
+    ours |= {name: env.get(name, "") for name in ("DATABASE_URL", "SECRET_KEY", "FIELD_KEYS")}
     _write(house.data_dir / "environment.json", ours)
     return facts
 

@@ -204,15 +204,16 @@ def test_nginx_takes_the_configuration(tmp_path: Path) -> None:
          "-keyout", str(key), "-out", str(certificate), "-days", "1", "-subj", "/CN=status.test"],
         check=True, capture_output=True, timeout=20,
     )  # fmt: skip
-    text = NGINX.replace("/run/secrets/tls_certificate", str(certificate)).replace(
-        "/run/secrets/tls_key", str(key)
-    )
-    # The test opens the listening sockets and the log.
-    text = text.replace("/dev/stdout", str(tmp_path / "log")).replace("/tmp/", f"{tmp_path}/")
     sockets = tempfile.mkdtemp(prefix="sp")  # a short path: a socket's has 107 characters at most
-    text = text.replace("listen 8080", f"listen unix:{sockets}/a").replace(
-        "listen 8443", f"listen unix:{sockets}/b"
-    )
+    text = NGINX.replace("/tmp/", f"{tmp_path}/")
+    for ours, here in {
+        "/run/secrets/tls_certificate": str(certificate),
+        "/run/secrets/tls_key": str(key),
+        "/dev/stdout": str(tmp_path / "log"),
+        "listen 8080": f"listen unix:{sockets}/a",
+        "listen 8443": f"listen unix:{sockets}/b",
+    }.items():
+        text = text.replace(ours, here)
     conf.write_text(text, encoding="utf-8")
     done = subprocess.run(
         [nginx, "-t", "-c", str(conf)], capture_output=True, text=True, check=False, timeout=20
