@@ -21,6 +21,7 @@ from desk.siteconfig import (
 )
 from incidents import doorbell, reads, services
 from incidents.models import Component, Group, Page, Template
+from notifications import channels
 from probes.models import Check, Location, Policy
 from probes.services import watches_of
 from subscribers import addresses
@@ -39,14 +40,14 @@ Fields = Mapping[str, Any]  # Any: column -> value, as Django takes them
 def surroundings() -> Surroundings:
     """Return what this installation is like."""
     return Surroundings(
-        channels=sorted(settings.CHANNELS),
+        channels=sorted(channels.modules()),
         site_url=settings.ENVIRON.raw.get("SITE_URL", ""),
         clean=_clean,
     )
 
 
 def _clean(channel: str, address: str) -> str:
-    return addresses.clean(addresses.Kind(settings.CHANNELS[channel][1]), address)
+    return addresses.clean(addresses.Kind(channels.modules()[channel].ADDRESS_KIND), address)
 
 
 def apply(site: Site, *, now: datetime, dry_run: bool = False) -> list[str]:
@@ -75,9 +76,16 @@ def notes(site: Site) -> list[str]:
         f"location {name}: no prober may report from there yet; see create_location"
         for name in named
     ]
-    return silent + [
-        f"component {row.slug}: kept, though not in the file: {why}" for row, why in _kept(site)
+    deaf = [
+        f"operator {row.name}: hears nothing until {row.channel} is configured; see docs/reference.md"
+        for row in site.operators
+        if row.channel not in settings.CHANNELS
     ]
+    return (
+        silent
+        + deaf
+        + [f"component {row.slug}: kept, though not in the file: {why}" for row, why in _kept(site)]
+    )
 
 
 def read() -> Site:

@@ -294,6 +294,11 @@ def warnings() -> list[str]:
     found = []
     if not Subscription.objects.filter(role=Role.OPERATOR, state=State.ACTIVE).exists():
         found.append("Nobody is called at night: site.yaml names no operators.")
+    operators = Subscription.objects.filter(role=Role.OPERATOR, state=State.ACTIVE)
+    found += [
+        f"{row.label} hears no call: {row.channel} is not configured."
+        for row in operators.exclude(channel__in=list(settings.CHANNELS))
+    ]
     if not settings.HEARTBEAT_URL:
         found.append("If this system dies, nobody is told: HEARTBEAT_URL is not set.")
     if not settings.CHANNELS:

@@ -480,8 +480,7 @@ def _operators(site: Site, source: _Source, around: Surroundings) -> Iterator[Fa
     for index, operator in enumerate(site.operators):
         key = f"operators[{index}]"
         if operator.channel not in around.channels:
-            configured = ", ".join(around.channels) or "none is configured; see docs/reference.md"
-            yield source.wrong(f"{key}.channel", f"a configured channel: {configured}")
+            yield source.wrong(f"{key}.channel", f"one of {', '.join(around.channels)}")
             continue
         try:
             address = around.clean(operator.channel, operator.address)
