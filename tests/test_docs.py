@@ -82,7 +82,7 @@ def test_every_variable_that_is_read_is_in_the_reference(variable: str) -> None:
 
 def test_every_command_of_run_is_in_the_reference() -> None:
     script = (ROOT / "run").read_text(encoding="utf-8")
-    cases = re.findall(r"^    ([a-z |]+)\) ", script, flags=re.MULTILINE)
+    cases = re.findall(r"^    ([a-z |]+)\)(?: |$)", script, flags=re.MULTILINE)
     commands = {word for case in cases for word in case.split(" | ")}
     assert {"demo", "serve", "test"} <= commands
     assert sorted(word for word in commands if f"`./run {word}" not in THERE) == []

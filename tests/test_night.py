@@ -1,6 +1,7 @@
 """The story of the night, on real processes: Follow breaks, everybody is told, an operator speaks, it recovers."""
 
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from email import message_from_string
@@ -31,7 +32,7 @@ def house() -> Iterator[House]:
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium",
+            executable_path=shutil.which("chromium"),
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
         )
         yield chromium

@@ -305,7 +305,7 @@ def test_only_our_own_page_presses_the_buttons(
 def test_a_browser_breaks_and_mends_without_script(follow: Follow) -> None:
     path = shutil.which("chromium")
     if path is None:
-        pytest.skip("Chromium is not installed")
+        pytest.fail("Chromium is not on the PATH")
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
         tab = browser.new_context(

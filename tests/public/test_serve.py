@@ -23,6 +23,7 @@ Answer = tuple[int, dict[str, str], bytes]
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+    request_queue_size = 128  # five, as it is by default, resets a browser that opens many at once
 
 
 class _Quiet(WSGIRequestHandler):
