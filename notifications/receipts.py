@@ -19,6 +19,9 @@ BODY_BYTES_MAX = 16_384  # Twilio's callbacks are below 2 KB
 STOP_WORDS = frozenset(
     {"stop", "stopall", "unsubscribe", "cancel", "end", "quit", "revoke", "optout"}
 )
+START_WORDS = frozenset({"start", "unstop", "yes"})
+YES_WORDS = frozenset({"yes", "y"})
+PHONE_CHANNELS = ("sms", "voice")
 _SMS = {
     "delivered": DeliveryState.DELIVERED,
     "undelivered": DeliveryState.BOUNCED,
@@ -46,23 +49,48 @@ def twilio_status(request: HttpRequest, token: str) -> HttpResponse:
 @csrf_exempt  # as above
 @require_POST
 def twilio_reply(request: HttpRequest) -> HttpResponse:
-    """Take an SMS sent to our number: STOP in all its words suppresses the number at once."""
+    """Take an SMS sent to our number: STOP, START, YES and OK are understood in their words."""
     if not _is_genuine(request):
         return HttpResponse("signature does not match", status=403, content_type="text/plain")
     word = request.POST.get("Body", "").strip().strip(".!").lower()
+    number_hash = addresses.address_hash("phone", request.POST.get("From", ""), settings.SECRET_KEY)
+    _understand(word, number_hash, datetime.now(UTC))
+    return HttpResponse("<Response/>", content_type="text/xml")
+
+
+def _understand(word: str, number_hash: str, now: datetime) -> None:
     if word in STOP_WORDS:
-        number_hash = addresses.address_hash(
-            "phone", request.POST.get("From", ""), settings.SECRET_KEY
-        )
-        for channel in ("sms", "voice"):
+        for channel in PHONE_CHANNELS:
             people.suppress(
                 channel=channel,
                 address_hash=number_hash,
                 reason="said STOP",
-                now=datetime.now(UTC),
+                now=now,
                 by_owner=True,
             )
-    return HttpResponse("<Response/>", content_type="text/xml")
+    # Twilio's words for coming back; YES also answers the question whether we may write.
+    if word in START_WORDS:
+        for channel in PHONE_CHANNELS:
+            people.lift(channel=channel, address_hash=number_hash)
+    if word in YES_WORDS:
+        people.confirm_by_reply(channel="sms", address_hash=number_hash, now=now)
+    if word == "ok":
+        _acknowledge_newest(number_hash, now)
+
+
+def _acknowledge_newest(number_hash: str, now: datetime) -> None:
+    """OK answers the newest text that this number was sent about an incident."""
+    sent = Delivery.objects.filter(
+        channel="sms",
+        subscription__address_hash=number_hash,
+        broadcast__incident__isnull=False,
+        state__in=HANDED_OVER,
+    )
+    newest = sent.order_by("-accepted_at").first()
+    if newest is not None:
+        Delivery.objects.filter(pk=newest.pk).update(
+            state=DeliveryState.ACKNOWLEDGED, answered_at=newest.answered_at or now
+        )
 
 
 def _is_genuine(request: HttpRequest) -> bool:

@@ -19,7 +19,7 @@ from incidents.lifecycle import Status
 from incidents.models import Incident
 from notifications import channels, reports, sending
 from notifications.models import Delivery
-from subscribers.models import Role, Suppression
+from subscribers.models import Letter, LetterKind, Role, State, Suppression
 from tests import world
 from tests.notifications.test_outbox import queue, say
 
@@ -187,3 +187,36 @@ def test_stop_is_heard_in_its_words_and_ends_every_message_to_that_number() -> N
     person.refresh_from_db()
     assert person.state == "gone"
     assert {row.channel for row in Suppression.objects.all()} == {"sms", "voice"}
+
+
+def reply(words: str, *, number: str = "+12125550100") -> None:
+    assert call_back("/receipts/twilio", {"From": number, "Body": words}) == 200
+
+
+def test_start_allows_writing_again() -> None:
+    world.person("sms", "+12125550100")
+    reply("STOP")
+    reply("start")
+    assert not Suppression.objects.exists()
+
+
+def test_ok_acknowledges_the_newest_alarm() -> None:
+    delivery, _ = a_sent_delivery("sms")
+    reply("OK")
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.answered_at is not None) == ("acknowledged", True)
+
+
+def test_yes_confirms_a_subscription_by_text() -> None:
+    person = world.person("sms", "+12125550100", state=State.PENDING)
+    Letter.objects.create(subscription=person, kind=LetterKind.CONFIRM)
+    reply("Yes")
+    person.refresh_from_db()
+    assert person.state == "active"
+
+
+def test_what_we_do_not_understand_changes_nothing() -> None:
+    person = world.person("sms", "+12125550100")
+    reply("who is this?")
+    person.refresh_from_db()
+    assert (person.state, Suppression.objects.exists()) == ("active", False)
