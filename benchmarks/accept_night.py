@@ -166,15 +166,19 @@ def _timed_publishing(house: House) -> float:
     return statistics.median(took)
 
 
-def _post(house: House, path: str, body: object, *, method: str = "POST") -> dict[str, object]:
+def _post(
+    house: House, path: str, body: object, *, method: str = "POST", key: str = ""
+) -> dict[str, object]:
+    headers = {
+        "Authorization": f"OAuth {house.facts['api_key']}",
+        "Content-Type": "application/json",
+        **({"Idempotency-Key": key} if key else {}),
+    }
     request = urllib.request.Request(
         f"{house.facts['page']}v1/{path}",
         data=json.dumps(body).encode(),
         method=method,
-        headers={
-            "Authorization": f"OAuth {house.facts['api_key']}",
-            "Content-Type": "application/json",
-        },
+        headers=headers,
     )
     with urllib.request.urlopen(request, timeout=30) as answer:
         found: dict[str, object] = json.load(answer)
@@ -336,6 +340,8 @@ def _bad_input() -> Iterator[Point]:
         yield _refused_post(
             house, "a wrong API body", f"pages/{page_id}/incidents.json", {"incident": {"name": ""}}
         )
+        yield _pressed_twice(house, page_id)
+        yield _nonsense(house, page_id)
         made = _post(
             house,
             f"pages/{page_id}/incidents.json",
@@ -348,6 +354,35 @@ def _bad_input() -> Iterator[Point]:
             {"incident": {"status": "identified"}},
             method="PATCH",
         )
+
+
+def _pressed_twice(house: House, page_id: str) -> Point:
+    body = {"incident": {"name": "Pressed twice", "body": "A rehearsal."}}
+    made = [
+        _post(house, f"pages/{page_id}/incidents.json", body, key="one press") for _ in range(3)
+    ]
+    ids = {str(row["id"]) for row in made}
+    said = house.api(f"pages/{page_id}/incidents/{min(ids)}.json")["incident_updates"]
+    good = len(ids) == 1 and len(said) == 1
+    figure = f"{len(ids)} incident, {len(said)} update after 3 presses"
+    return Point("a second press of publish: one update", good, figure, "POST /v1, same key")
+
+
+def _nonsense(house: House, page_id: str) -> Point:
+    """Let X answer 200 with nonsense; it must not count as accepted."""
+    house.send("PUT", f"{house.facts['providers']}/faults", {"x": "nonsense"})
+    body = {"incident": {"name": "To a provider that talks nonsense", "body": "A rehearsal."}}
+    made = _post(house, f"pages/{page_id}/incidents.json", body)
+    time.sleep(4)
+    counts = house.api(f"pages/{page_id}/incidents/{made['id']}/reach.json")["channels"].get(
+        "x", {}
+    )
+    house.send("PUT", f"{house.facts['providers']}/faults", {})
+    good = counts.get("eligible") == 1 and counts.get("accepted") == 0
+    figure = f"eligible {counts.get('eligible')}, accepted {counts.get('accepted')}"
+    return Point(
+        "a provider answering nonsense has accepted nothing", good, figure, "X, fault nonsense"
+    )
 
 
 def _manage(house: House, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:

@@ -573,7 +573,7 @@ def _publish(
         incident.resolved_at = incident.resolved_at or now
     incident.published_at = incident.published_at or now
     incident.publish_at = None
-    incident.next_update_by = None if status in FINAL else update.next_update_by
+    incident.next_update_by = _promise(incident, update, status, now)
     incident.person_posted = incident.person_posted or not update.automatic
     incident.save()
     update.number = reads.newest_number(incident) + 1
@@ -596,6 +596,15 @@ def _publish(
         after={"update": update.uid, "status": status, "body": update.body, "audience": update.audience},
     )  # fmt: skip
     _touch_page(incident.page_id, now)
+
+
+def _promise(incident: Incident, update: Update, status: Status, now: datetime) -> datetime | None:
+    """A promise stands until it is kept by its hour, renewed, or the incident is over."""
+    if status in FINAL:
+        return None
+    if update.next_update_by is None and incident.next_update_by and incident.next_update_by > now:
+        return incident.next_update_by
+    return update.next_update_by
 
 
 def _implied(incident: Incident, status: Status) -> dict[Component, ComponentStatus]:

@@ -1,11 +1,13 @@
 """What a broadcast says: its entry as a Notice in one language."""
 
+from dataclasses import replace
 from functools import lru_cache
 
 from django.conf import settings
 
 from incidents import reads
-from incidents.lifecycle import CallReason
+from incidents.facts import IncidentFact, UpdateFact
+from incidents.lifecycle import FINAL, CallReason
 from incidents.models import Incident
 from notifications import messages
 from notifications.messages import Notice
@@ -24,7 +26,7 @@ def notice(broadcast: Broadcast, language: str) -> Notice:
         incident = reads.incident_fact(
             reads.with_all(Incident.objects.filter(pk=broadcast.incident_id)).get()
         )
-        update = reads.update_fact(broadcast.update_entry, incident.uid)
+        update = _advised(incident, reads.update_fact(broadcast.update_entry, incident.uid))
         url = (
             f"{page.url}/{'maintenance' if incident.is_maintenance else 'incidents'}/{incident.uid}"
         )
@@ -45,6 +47,15 @@ def notice(broadcast: Broadcast, language: str) -> Notice:
         "a broadcast has one entry (constraint broadcast_of_one_entry)"
     )
     return _letter(broadcast.letter, language)
+
+
+def _advised(incident: IncidentFact, update: UpdateFact) -> UpdateFact:
+    """Advice stands until the end: an update without its own repeats the last one given, as the page does."""
+    if update.what_to_do or update.status in FINAL:
+        return update
+    earlier = (said for said in incident.updates if said.number < update.number and said.what_to_do)
+    last = next(earlier, None)
+    return replace(update, what_to_do=last.what_to_do) if last else update
 
 
 def _letter(letter: Letter, language: str) -> Notice:

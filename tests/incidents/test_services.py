@@ -224,6 +224,15 @@ def test_operators_are_called_before_a_promise_lapses() -> None:
     assert Call.objects.get().incident == incident
 
 
+def test_a_word_without_a_promise_does_not_take_the_last_one_back() -> None:
+    promised = LATER + timedelta(minutes=20)
+    incident = world.incident(next_update_by=promised)
+    for status, expected in ((Status.IDENTIFIED, promised), (Status.RESOLVED, None)):
+        services.publish_update(incident, status=status, body="More.", actor="ann", now=LATER)
+        incident.refresh_from_db()
+        assert incident.next_update_by == expected
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

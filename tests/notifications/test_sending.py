@@ -220,3 +220,17 @@ def test_what_we_do_not_understand_changes_nothing() -> None:
     reply("who is this?")
     person.refresh_from_db()
     assert (person.state, Suppression.objects.exists()) == ("active", False)
+
+
+def test_advice_is_repeated_until_the_end(mailbox: Mailbox) -> None:
+    world.person(address="advised@family.example")
+    incident = world.incident(what_to_do="Check the wearer.")
+    told("email", incident)
+    for status in (Status.IDENTIFIED, Status.RESOLVED):
+        say(incident, status)
+        told("email", incident)
+    mails = [
+        mail for mail in mailbox.store.newest_first(10) if mail.to == ("advised@family.example",)
+    ]
+    bodies = [whole.raw for mail in mails if (whole := mailbox.store.whole(mail.number))]
+    assert [b"Check the wearer." in body for body in bodies] == [False, True, True]
