@@ -74,7 +74,7 @@ def _letter(letter: Letter, language: str) -> Notice:
 
 
 @lru_cache(maxsize=NOTICES_KEPT)
-def _kept(broadcast_id: int, language: str, edited: str) -> Notice:
+def _kept(broadcast_id: int, language: str, version: str) -> Notice:
     found = Broadcast.objects.select_related(
         "update_entry", "call__incident", "letter__subscription"
     )
@@ -83,6 +83,8 @@ def _kept(broadcast_id: int, language: str, edited: str) -> Notice:
 
 def kept_notice(broadcast: Broadcast, language: str) -> Notice:
     """Return the notice, rendered once per broadcast, language and edit of the text."""
-    entry = broadcast.update_entry
     assert broadcast.pk is not None
-    return _kept(broadcast.pk, language, str(entry.edited_at) if entry else "")
+    entry = broadcast.update_entry
+    # The update's own id, too: a row id may come again in a database that was put back.
+    version = f"{entry.uid} {entry.edited_at}" if entry else str(broadcast.created_at)
+    return _kept(broadcast.pk, language, version)

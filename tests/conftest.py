@@ -1,1 +1,41 @@
 """Fixtures that every room's tests may use."""
+
+from collections.abc import Iterator
+from importlib import import_module
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> None:
+    """Let SQLite's test database be a file: threads share it under the locks of the real thing."""
+    database = settings.DATABASES["default"]
+    if database["ENGINE"].endswith("sqlite3"):
+        database.setdefault("TEST", {})["NAME"] = str(settings.DATA_DIR / "test.sqlite3")
+
+
+_lifted: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _the_audit_may_be_flushed(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tests that commit are cleaned up by deleting everything, which SQLite's audit triggers refuse.
+
+    They are lifted at the end of such a test, and stand again within each later one.
+    """
+    marker = request.node.get_closest_marker("django_db")
+    if marker is None or connection.vendor != "sqlite":
+        yield
+        return
+    migration = import_module("incidents.migrations.0002_audit_is_append_only")
+    commits = bool(marker.kwargs.get("transaction"))
+    request.getfixturevalue("transactional_db" if commits else "db")
+    with connection.cursor() as cursor:
+        for statement in migration.SQLITE if _lifted else ():
+            cursor.execute(statement)
+        yield
+        for verb in ("update", "delete") if commits else ():
+            cursor.execute(f"DROP TRIGGER incidents_audit_{verb}")
+            _lifted.append(verb)
