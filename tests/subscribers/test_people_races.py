@@ -6,7 +6,6 @@ from threading import Barrier
 from typing import TypeVar
 
 import pytest
-from django.conf import settings
 from django.db import connection
 
 from incidents.models import Component
@@ -23,13 +22,7 @@ ROWS = [
 
 Result = TypeVar("Result")
 
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    # There every transaction is IMMEDIATE, one after the other, and the test database lives in memory.
-    pytest.mark.skipif(
-        "sqlite" in settings.DATABASES["default"]["ENGINE"], reason="SQLite has one writer"
-    ),
-]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def together(work: Callable[[], Result]) -> list[Result]:
