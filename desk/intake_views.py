@@ -40,7 +40,7 @@ class GenericAlert(BaseModel):
     fingerprint: str = ""
 
 
-@csrf_exempt
+@csrf_exempt  # other programs have a key, no session
 @require_POST
 def alertmanager(request: HttpRequest) -> HttpResponse:
     return _answer(
@@ -49,7 +49,7 @@ def alertmanager(request: HttpRequest) -> HttpResponse:
     )
 
 
-@csrf_exempt
+@csrf_exempt  # as above
 @require_POST
 def generic(request: HttpRequest) -> HttpResponse:
     return _answer(request, lambda body: [_generic(GenericAlert.model_validate(body))])
