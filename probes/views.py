@@ -150,6 +150,7 @@ def _step(raw: Json, where: str) -> Mapping[str, Json]:
             for at, name in enumerate(_list(each.get("failed", []), f"{where}.failed", 500))
         ],
         "shape": _text(each.get("shape", ""), f"{where}.shape", 40),
+        "account": _text(each.get("account", ""), f"{where}.account", 40),
         "status": None if status is None else _count(status, f"{where}.status", 0, 999),
         "phases_ms": {
             name[:20]: _number(value, f"{where}.phases_ms.{name[:20]}")

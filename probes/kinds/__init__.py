@@ -73,6 +73,8 @@ class StepObservation:
     status: int | None = None
     # dns, connect, tls, first_byte, total.
     phases_ms: Mapping[str, float] = field(default_factory=dict)
+    # Which account was rejected, as a digest that tells accounts apart and names nobody.
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,11 +99,11 @@ def _a_type(name: str) -> str:
 Path = Annotated[str, AfterValidator(_a_path)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Expectation(_Strict):
+class Expectation(Strict):
     """What one value of the body has to be; without a path, the body as text."""
 
     path: Path | None = None
@@ -129,7 +129,7 @@ class Expectation(_Strict):
         return self.model_dump(exclude_unset=True, exclude={"path"})
 
 
-class Expect(_Strict):
+class Expect(Strict):
     """What an answer has to be."""
 
     status: int | tuple[int, ...] | None = None
@@ -144,7 +144,7 @@ class Expect(_Strict):
         return (self.status,) if isinstance(self.status, int) else self.status
 
 
-class Step(_Strict):
+class Step(Strict):
     """One request of the journey."""
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
@@ -159,7 +159,7 @@ class Step(_Strict):
     save: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], Path] = {}
 
 
-class Journey(_Strict):
+class Journey(Strict):
     """All of a check of this kind."""
 
     steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=STEPS_MAX)]
@@ -184,10 +184,10 @@ def parse(spec: Mapping[str, Any]) -> Journey:
     try:
         return Journey.model_validate(dict(spec))
     except ValidationError as error:
-        raise BadSpec(tuple(_problem(each) for each in error.errors())) from None
+        raise BadSpec(tuple(problem_of(each) for each in error.errors())) from None
 
 
-def _problem(error: Mapping[str, Any]) -> Problem:
+def problem_of(error: Mapping[str, Any]) -> Problem:
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"])
     message = str(error["msg"]).removeprefix("Value error, ")
     return Problem(key.lstrip(".") or "check", message[:1].lower() + message[1:])
@@ -238,7 +238,7 @@ async def run(check: CheckSpec, memory: Memory, now: datetime, timeout_s: float)
         client, journey = _client(check, memory)
     except BadSpec as error:
         return Observation(Outcome.PROBER_FAULT, (), f"the check cannot be run: {error}")
-    values = _Values(environ=memory.environ)
+    values = Values(environ=memory.environ)
     steps: list[StepObservation] = []
     began = time.monotonic()
     for step in journey.steps:
@@ -250,20 +250,20 @@ async def run(check: CheckSpec, memory: Memory, now: datetime, timeout_s: float)
     return Observation(worst(tuple(step.outcome for step in steps)), tuple(steps))
 
 
-def _client(check: CheckSpec, memory: Memory) -> tuple["_Client", Journey]:
+def _client(check: CheckSpec, memory: Memory) -> tuple["Client", Journey]:
     if "journey" not in memory.kept:
         journey = parse(check.spec)
-        client = _Client(allow_private=journey.allow_private)
+        client = Client(allow_private=journey.allow_private)
         memory.keep("client", client, client.session.close)
         memory.kept["journey"] = journey
     return memory.kept["client"], memory.kept["journey"]
 
 
-class _NotFilled(Exception):
+class NotFilled(Exception):
     """A step needs a value that the prober does not have: the prober's fault."""
 
 
-class _Broken(Exception):
+class Broken(Exception):
     """The target failed; says how."""
 
     def __init__(self, shape: str, words: str) -> None:
@@ -271,12 +271,12 @@ class _Broken(Exception):
         self.shape = shape
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """The address may not be reached from here: the prober's fault, never an outage."""
 
 
 @dataclass(slots=True)
-class _Values:
+class Values:
     """What marks in a step stand for, and what must not be told."""
 
     environ: Mapping[str, str]
@@ -321,13 +321,13 @@ class _Values:
 
     def _from_environ(self, name: str) -> str:
         if name not in self.environ:
-            raise _NotFilled(f"${{{name}}} is not set in the prober's environment")
+            raise NotFilled(f"${{{name}}} is not set in the prober's environment")
         self._is_secret(self.environ[name])
         return self.environ[name]
 
     def _saved(self, name: str) -> str:
         if name not in self.saved:
-            raise _NotFilled(f"{{{name}}} was saved by no earlier step")
+            raise NotFilled(f"{{{name}}} was saved by no earlier step")
         return self.saved[name]
 
     def _is_secret(self, value: str) -> None:
@@ -339,7 +339,7 @@ class _Values:
 
 
 @dataclass(slots=True)
-class _Answer:
+class Answer:
     status: int
     content_type: str
     encoding: str
@@ -351,7 +351,7 @@ class _Answer:
 class _Attempt:
     """One step, tried once."""
 
-    def __init__(self, step: Step, component: str, client: "_Client", values: _Values) -> None:
+    def __init__(self, step: Step, component: str, client: "Client", values: Values) -> None:
         self.step = step
         self.component = component
         self.client = client
@@ -359,14 +359,14 @@ class _Attempt:
 
     async def run(self, now: datetime, timeout_s: float) -> StepObservation:
         """Ask and look; never raises."""
-        self.client.marks = _Marks()
-        _MARKS.set(self.client.marks)
+        self.client.marks = Marks()
+        MARKS.set(self.client.marks)
         try:
             async with asyncio.timeout(timeout_s):
                 answer = await self._ask()
-        except (_NotFilled, _Refused) as error:
+        except (NotFilled, Refused) as error:
             return self._seen(Outcome.PROBER_FAULT, str(error), shape="private")
-        except _Broken as error:
+        except Broken as error:
             return self._seen(Outcome.TARGET_FAIL, str(error), shape=error.shape)
         except TimeoutError:
             words = f"{self.client.marks.waited_for()} within {amount(timeout_s)} s"
@@ -375,11 +375,11 @@ class _Attempt:
             # A header with a line break, a port out of range: what was filled in is no request.
             return self._seen(Outcome.PROBER_FAULT, "the filled-in request is not valid")
         except (aiohttp.ClientError, OSError) as error:
-            shape, words = _in_words(error)
+            shape, words = in_words(error)
             return self._seen(Outcome.TARGET_FAIL, words, shape=shape)
         return self._judge(answer, now + timedelta(seconds=self.client.marks.total_s()))
 
-    def _judge(self, answer: _Answer, now: datetime) -> StepObservation:
+    def _judge(self, answer: Answer, now: datetime) -> StepObservation:
         if answer.status == TOO_MANY and TOO_MANY not in self.step.expect.statuses():
             # Said to us, not to people: detection.md, F22.
             words = f"HTTP {TOO_MANY}: the target limits this prober"
@@ -420,12 +420,12 @@ class _Attempt:
 
     # -- asking --
 
-    async def _ask(self) -> _Answer:
+    async def _ask(self) -> Answer:
         step, values = self.step, self.values
         try:
             url = URL(values.fill(step.url, url=True))
         except ValueError:
-            raise _NotFilled("the filled-in url is not valid") from None
+            raise NotFilled("the filled-in url is not valid") from None
         method = step.method
         headers = {name: values.fill(text) for name, text in step.headers.items()}
         payload: dict[str, Any] = {}  # Any: aiohttp's own keyword arguments.
@@ -442,11 +442,11 @@ class _Attempt:
             ) as response:
                 onward = self._onward(response, url)
                 if onward is None:
-                    return await _read(response)
+                    return await read_answer(response)
                 if response.status not in (307, 308) and method != "HEAD":
                     method, payload = "GET", {}
                 url = onward
-        raise _Broken("redirect", f"redirected more than {REDIRECTS_MAX} times")
+        raise Broken("redirect", f"redirected more than {REDIRECTS_MAX} times")
 
     def _onward(self, response: aiohttp.ClientResponse, url: URL) -> URL | None:
         """Return where a redirect leads, None when it is an answer; other hosts are refused."""
@@ -457,16 +457,16 @@ class _Attempt:
         try:
             onward = url.join(URL(place))
         except ValueError:
-            raise _Broken("redirect", f"HTTP {response.status} to no valid address") from None
+            raise Broken("redirect", f"HTTP {response.status} to no valid address") from None
         # Plain http may lead to https, never back: headers hold secrets.
         weaker = url.scheme == "https" and onward.scheme != "https"
         if onward.host != url.host or weaker or (onward.port != url.port and _own_port(onward)):
-            raise _Broken("redirect", f"HTTP {response.status} to another host, not followed")
+            raise Broken("redirect", f"HTTP {response.status} to another host, not followed")
         return onward
 
     # -- looking --
 
-    def _failures(self, answer: _Answer, now: datetime) -> list[Unmet]:
+    def _failures(self, answer: Answer, now: datetime) -> list[Unmet]:
         expect = self.step.expect
         failure = _wrong_status(answer, expect)
         if failure:
@@ -480,11 +480,11 @@ class _Attempt:
             return [Unmet("body", f"the body was over {BODY_BYTES_MAX // 1024} KB")]
         return self._body_failures(answer, now)
 
-    def _body_failures(self, answer: _Answer, now: datetime) -> list[Unmet]:
-        text = _text(answer)
+    def _body_failures(self, answer: Answer, now: datetime) -> list[Unmet]:
+        text = text_of(answer)
         document: Any = None  # Any: whatever JSON can hold.
         if any(each.path is not None for each in self.step.expect.body):
-            document = _document(text)
+            document = document_of(text)
             if isinstance(document, Unmet):
                 return [document]
         failures: list[Unmet] = []
@@ -495,10 +495,12 @@ class _Attempt:
             failures += unmet(asked, value, now, subject=subject, hide=self.values.hide)
         return failures
 
-    def _save(self, answer: _Answer) -> list[Unmet]:
+    def _save(self, answer: Answer) -> list[Unmet]:
         if not self.step.save:
             return []
-        document = _document(_text(answer)) if answer.whole else Unmet("body", "the body was cut")
+        document = (
+            document_of(text_of(answer)) if answer.whole else Unmet("body", "the body was cut")
+        )
         if isinstance(document, Unmet):
             return [document]
         for name, path in self.step.save.items():
@@ -515,7 +517,7 @@ def _own_port(url: URL) -> bool:
     return url.explicit_port is not None
 
 
-def _wrong_status(answer: _Answer, expect: Expect) -> Unmet | None:
+def _wrong_status(answer: Answer, expect: Expect) -> Unmet | None:
     right = expect.statuses()
     if answer.status in right or (not right and 200 <= answer.status < 300):
         return None
@@ -523,18 +525,18 @@ def _wrong_status(answer: _Answer, expect: Expect) -> Unmet | None:
     return Unmet("status", f"HTTP {answer.status}, expected {expected}")
 
 
-async def _read(response: aiohttp.ClientResponse) -> _Answer:
+async def read_answer(response: aiohttp.ClientResponse) -> Answer:
     """Read at most BODY_BYTES_MAX, unpacked."""
     packed = response.headers.get("Content-Encoding", "identity").strip().lower()
     if packed not in ("identity", "", "gzip"):
-        raise _Broken("body", "the body was packed in a way that was not asked for")
+        raise Broken("body", "the body was packed in a way that was not asked for")
     unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS) if packed == "gzip" else None
     body = bytearray()
     whole = True
     while whole and (chunk := await response.content.read(CHUNK_BYTES)):
         body += _unpacked(unpacker, chunk, BODY_BYTES_MAX + 1 - len(body))
         whole = len(body) <= BODY_BYTES_MAX
-    return _Answer(
+    return Answer(
         status=response.status,
         content_type=response.headers.get("Content-Type", "").split(";")[0].strip().lower(),
         encoding=response.charset or "utf-8",
@@ -550,17 +552,17 @@ def _unpacked(unpacker: Any, chunk: bytes, room: int) -> bytes:
     try:
         return bytes(unpacker.decompress(chunk, room))
     except zlib.error:
-        raise _Broken("body", "the body was said to be gzip and was not") from None
+        raise Broken("body", "the body was said to be gzip and was not") from None
 
 
-def _text(answer: _Answer) -> str:
+def text_of(answer: Answer) -> str:
     try:
         return answer.body.decode(answer.encoding, errors="replace")
     except LookupError:
         return answer.body.decode(errors="replace")
 
 
-def _document(text: str) -> Any:  # Any: whatever JSON can hold, or Unmet.
+def document_of(text: str) -> Any:  # Any: whatever JSON can hold, or Unmet.
     if not text.strip():
         return Unmet("json", "the body was empty, expected JSON")
     try:
@@ -570,7 +572,7 @@ def _document(text: str) -> Any:  # Any: whatever JSON can hold, or Unmet.
         return Unmet("json", f"the body was {'a web page' if page else 'no JSON'}, expected JSON")
 
 
-def _in_words(error: Exception) -> tuple[str, str]:
+def in_words(error: Exception) -> tuple[str, str]:
     """Say what went wrong on the way; never the library's text, which holds the URL."""
     match error:
         case aiohttp.ClientConnectorDNSError():
@@ -609,7 +611,7 @@ def _why(error: Exception) -> str:
 
 
 @dataclass(slots=True)
-class _Marks:
+class Marks:
     """When the phases of one step began and ended, on the monotonic clock."""
 
     started: float = field(default_factory=time.monotonic)
@@ -648,24 +650,24 @@ class _Marks:
 
 
 # The step that runs in this task: the TLS context is shared by all of them.
-_MARKS: ContextVar[_Marks] = ContextVar("marks")
+MARKS: ContextVar[Marks] = ContextVar("marks")
 
 
-class _Client:
+class Client:
     """A session that makes a fresh connection each time and knows where it may go."""
 
     def __init__(self, *, allow_private: bool) -> None:
         self.allow_private = allow_private
-        self.marks = _Marks()
+        self.marks = Marks()
         connector = aiohttp.TCPConnector(
             force_close=True,
             use_dns_cache=False,
             resolver=_Resolver(self),
-            ssl=_tls(),
+            ssl=tls_context(),
         )
         self.session = aiohttp.ClientSession(
             connector=connector,
-            # Unpacked by _read, which knows where to stop.
+            # Unpacked by read_answer, which knows where to stop.
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": USER_AGENT, "Accept-Encoding": "gzip"},
@@ -677,20 +679,20 @@ class _Client:
     def check(self, url: URL) -> None:
         """Raise unless the URL may be asked; names are judged again once they resolved."""
         if url.scheme not in ("http", "https") or not url.host:
-            raise _Refused("expected an http or https url with a host")
+            raise Refused("expected an http or https url with a host")
         try:
             self.admit(url.host)
         except ValueError:
             return
 
     def admit(self, address: str) -> None:
-        """Raise _Refused for an address that may not be reached, ValueError for a name."""
+        """Raise Refused for an address that may not be reached, ValueError for a name."""
         host = ipaddress.ip_address(address.split("%")[0])
         host = _inner(host)
         if host.is_link_local or host in METADATA or host.is_multicast or host.is_unspecified:
-            raise _Refused("the address is link-local or a metadata service, never probed")
+            raise Refused("the address is link-local or a metadata service, never probed")
         if not host.is_global and not self.allow_private:
-            raise _Refused("the address is private; allow_private: true would permit it")
+            raise Refused("the address is private; allow_private: true would permit it")
 
 
 def _inner(host: Address) -> Address:
@@ -705,7 +707,7 @@ def _inner(host: Address) -> Address:
 class _Resolver(AbstractResolver):
     """Resolves, judges every address and hands on just those: what was judged is connected."""
 
-    def __init__(self, client: _Client) -> None:
+    def __init__(self, client: Client) -> None:
         self.client = client
 
     async def resolve(
@@ -739,19 +741,19 @@ class _TimedTls(ssl.SSLContext):
 
     # Any: the signature is ssl's own and long.
     def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
-        _MARKS.get().tls_started = time.monotonic()
+        MARKS.get().tls_started = time.monotonic()
         return super().wrap_bio(*args, **kwargs)
 
 
 @lru_cache(maxsize=1)
-def _tls() -> _TimedTls:
+def tls_context() -> _TimedTls:
     """Return the one context of all checks: reading the authorities takes 10 ms and 1 MB."""
     context = _TimedTls(ssl.PROTOCOL_TLS_CLIENT)
     context.load_default_certs()
     return context
 
 
-def _trace(client: _Client) -> aiohttp.TraceConfig:
+def _trace(client: Client) -> aiohttp.TraceConfig:
     trace: aiohttp.TraceConfig = aiohttp.TraceConfig()
 
     async def connecting(*_: object) -> None:
