@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from django.db import transaction
-from django.db.models import Count, F, Q
+from django.db.models import F
 
 from incidents.lifecycle import IllegalMove, Refused
 from incidents.models import Component, Page
@@ -26,7 +26,6 @@ from probes.models import (
     Span,
     VerdictChange,
 )
-from probes.rules import Burn
 from probes.verdict import Rule, Verdict, Word, gravity
 
 log = logging.getLogger(__name__)
@@ -280,25 +279,7 @@ def verdicts_of(check: Check, *, now: datetime) -> tuple[Verdict, ...]:
         watches=watches_of(check),
         interval_s=check.interval_s,
         watched_since=check.changed_at,
-        burn=_burn(check, rule, now),
     )
-
-
-def _burn(check: Check, rule: Rule, now: datetime) -> Burn:
-    """Count first attempts since trouble was last over: what was said once is no slow burn."""
-    over = VerdictChange.objects.filter(of_check=check, old__in=acting.BAD).first()
-    begin = now - timedelta(seconds=rule.burn_over_s)
-    begin = begin if over is None else max(begin, over.at)
-    told = Q(first_outcome__in=[Outcome.OK, Outcome.SLOW, Outcome.TARGET_FAIL])
-    failed = Q(first_outcome=Outcome.TARGET_FAIL)
-    newest = Q(at__gte=now - timedelta(seconds=rule.burn_newest_s))
-    counts = Result.objects.filter(of_check=check, at__gte=begin, at__lte=now).aggregate(
-        attempts=Count("pk", filter=told),
-        failures=Count("pk", filter=failed),
-        newest_attempts=Count("pk", filter=told & newest),
-        newest_failures=Count("pk", filter=failed & newest),
-    )
-    return Burn(**counts)
 
 
 def watches_of(check: Check) -> tuple[Watch, ...]:
@@ -326,16 +307,7 @@ def _heard(row: Result) -> verdict.Result:
         )
         for step in row.steps
     )
-    account = next((str(step["account"]) for step in row.steps if step.get("account")), "")
-    return verdict.Result(
-        location=row.location.name,
-        at=row.at,
-        outcome=Outcome(row.outcome),
-        steps=steps,
-        reason=row.reason,
-        first=Outcome(row.first_outcome),
-        account=account,
-    )
+    return verdict.Result(row.location.name, row.at, Outcome(row.outcome), steps, row.reason)
 
 
 def _rows_of(check: Check) -> list[CurrentVerdict]:
@@ -360,8 +332,7 @@ def _differs(row: CurrentVerdict, new: Verdict) -> bool:
 
 
 def _is_clean(row: CurrentVerdict, new: Verdict) -> bool:
-    # A slow burn is the operators' alone: it holds up no all-clear.
-    return new.clean and (new.word or row.word) in (Word.UP, Word.SLOW_BURN)
+    return new.clean and (new.word or row.word) == Word.UP
 
 
 def _note(row: CurrentVerdict, new: Verdict, now: datetime) -> None:

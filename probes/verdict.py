@@ -1,16 +1,14 @@
 """Results of all locations become a verdict on each component, with the reasoning in words."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 from itertools import groupby
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from probes import rules
 from probes.kinds import Outcome, StepObservation, Watch
-from probes.rules import Burn, Suspicion
 
 # contract.md, "Detection": no accepted result for max(90 s, 3 x interval_s) is unknown.
 BLIND_AFTER_S: Final = 90.0
@@ -57,20 +55,8 @@ class Rule:
     # None: only an operator resolves.
     resolve_after_s: float | None = 1800
     reopen_within_s: float = 21_600
-    # Partial: so many of the last first attempts failed. detection.md 2.2: no false one a year.
     min_failures: int = 3
     of_last: int = 10
-    # Degraded: so many of the last runs were slow (Dynatrace's 3 of 5).
-    min_slow: int = 3
-    slow_of_last: int = 5
-    # Slow burn, over all locations, in both windows.
-    burn_ratio: float = 0.05
-    burn_failures: int = 10
-    burn_over_s: float = 3600
-    burn_newest_s: float = 600
-    # Rejected logins count once so many accounts at as many locations see them.
-    auth_accounts: int = 2
-    auth_within_s: float = 120
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any]) -> "Rule":  # Any: numbers or null, as JSON has them.
@@ -79,7 +65,7 @@ class Rule:
             if key not in cls.__slots__:
                 expected = ", ".join(cls.__slots__)
                 raise ValueError(f"verdict.{key}: expected one of {expected}")
-            least = 0 if key.endswith(("_s", "_ratio")) else 1
+            least = 0 if key.endswith("_s") else 1
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
             if value is None and key == "resolve_after_s":
                 continue
@@ -97,15 +83,6 @@ class Result:
     outcome: Outcome
     steps: tuple[StepObservation, ...]
     reason: str = ""
-    # Before any retry; None: there was none.
-    first: Outcome | None = None
-    # Who logged in, where a kind has several accounts.
-    account: str = ""
-
-    @property
-    def was_mended(self) -> bool:
-        """Say whether the retry hid a failure."""
-        return self.first is Outcome.TARGET_FAIL and self.outcome in _GOOD
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,17 +112,8 @@ def blind_after_s(interval_s: float) -> float:
 
 def window_s(rule: Rule, interval_s: float) -> float:
     """Return how far back the results that judge() needs reach."""
-    runs = max(
-        max(rule.consecutive, BLIND_AFTER_INTERVALS) + 1,
-        rule.of_last + _row_min(rule) + 1,
-        rule.slow_of_last,
-    )
+    runs = max(rule.consecutive, BLIND_AFTER_INTERVALS) + 1
     return max(blind_after_s(interval_s), runs * interval_s)
-
-
-def _row_min(rule: Rule) -> int:
-    """Return from how many failures in a row on a finished row was an outage."""
-    return max(rule.consecutive, rule.min_failures) + 1
 
 
 def quorum(locations: int) -> int:
@@ -162,10 +130,9 @@ def judge(
     watches: Sequence[Watch],
     interval_s: float,
     watched_since: datetime,
-    burn: Burn | None = None,
 ) -> tuple[Verdict, ...]:
     """Return a verdict on each component that the check watches, in the order of its steps."""
-    court = _Court(results, rule, now, locations, watches, interval_s, watched_since, burn)
+    court = _Court(results, rule, now, locations, watches, interval_s, watched_since)
     components = tuple(dict.fromkeys(watch.component for watch in watches))
     if len(court.healthy) < court.needed:
         return tuple(court.blind(component) for component in components)
@@ -188,9 +155,7 @@ class _Sight:
 
     location: str
     marks: tuple[_Mark, ...]
-    # Whether the first attempts failed, newest first.
-    raw: tuple[bool, ...]
-    rule: Rule
+    consecutive: int
 
     @property
     def newest(self) -> _Mark:
@@ -198,41 +163,10 @@ class _Sight:
 
     @property
     def word(self) -> Word:
-        """Return the gravest that any rule finds."""
-        return max((self._in_a_row, self._by_ratio, self._by_slowness), key=gravity)
-
-    @property
-    def blamed(self) -> _Mark:
-        """Return the newest run that saw a failure, else the newest one."""
-        return next((mark for mark in self.marks if mark.word is not Word.UP), self.newest)
-
-    @property
-    def failures(self) -> int:
-        """Return how many of the last first attempts failed."""
-        return rules.failures_counted(
-            self.raw, of_last=self.rule.of_last, row_min=_row_min(self.rule)
-        )
-
-    @property
-    def slow(self) -> int:
-        """Return how many of the last runs were slow."""
-        newest = self.marks[: self.rule.slow_of_last]
-        return sum(1 for mark in newest if mark.word is Word.DEGRADED)
-
-    @property
-    def _in_a_row(self) -> Word:
         """Return what all of the last `consecutive` runs say at least."""
-        if len(self.marks) < self.rule.consecutive:
+        if len(self.marks) < self.consecutive:
             return Word.UP
-        return min((mark.word for mark in self.marks[: self.rule.consecutive]), key=gravity)
-
-    @property
-    def _by_ratio(self) -> Word:
-        return Word.PARTIAL if self.failures >= self.rule.min_failures else Word.UP
-
-    @property
-    def _by_slowness(self) -> Word:
-        return Word.DEGRADED if self.slow >= self.rule.min_slow else Word.UP
+        return min((mark.word for mark in self.marks[: self.consecutive]), key=gravity)
 
     @property
     def failing_since(self) -> datetime:
@@ -253,18 +187,15 @@ class _Court:
         watches: Sequence[Watch],
         interval_s: float,
         watched_since: datetime,
-        burn: Burn | None,
     ) -> None:
         self.rule = rule
-        self.burn = burn
         self.now = now
         self.locations = locations
         self.watches = watches
         self.watched_since = watched_since
         self.blind_after = timedelta(seconds=blind_after_s(interval_s))
         self.needed = quorum(len(locations))
-        self.runs = _newest_first(_with_suspicions(results, rule), locations)
-        self.blamed = self._blamed()
+        self.runs = _newest_first(results, locations)
         self.healthy = [name for name in locations if self._is_healthy(name)]
 
     def blind(self, component: str) -> Verdict:
@@ -304,8 +235,6 @@ class _Court:
         word = _said_by(self.needed, [sight.word for sight in fresh])
         if word is not Word.UP:
             return self._bad(component, word, fresh)
-        if self._burns(component):
-            return self._burning(component, fresh)
         seeing = [sight for sight in fresh if sight.newest.word is Word.UP]
         clean = len(fresh) - len(seeing) < self.needed
         if len(seeing) < self.needed:
@@ -322,42 +251,12 @@ class _Court:
         return Verdict(
             component=component,
             word=word,
-            reasoning=_reasoning(saying, word, self.rule),
+            reasoning=_evidence(saying, word, self.rule.consecutive),
             locations=tuple(sight.location for sight in saying),
-            step=saying[0].blamed.step,
+            step=saying[0].newest.step,
             clean=failing < self.needed,
             since=min(sight.failing_since for sight in saying),
         )
-
-    def _burns(self, component: str) -> bool:
-        rule = self.rule
-        return (
-            component in self.blamed
-            and self.burn is not None
-            and self.burn.exceeds(rule.burn_ratio, failures_min=rule.burn_failures)
-        )
-
-    def _burning(self, component: str, fresh: Sequence[_Sight]) -> Verdict:
-        burn = self.burn or Burn()
-        failing = sum(1 for sight in fresh if sight.newest.word is not Word.UP)
-        return Verdict(
-            component=component,
-            word=Word.SLOW_BURN,
-            reasoning=(
-                f"{burn.failures} of {burn.attempts} first attempts of the last "
-                f"{self.rule.burn_over_s / 60:.0f} min failed, {burn.newest_failures} of "
-                f"{burn.newest_attempts} in the last {self.rule.burn_newest_s / 60:.0f} min."
-            ),
-            locations=tuple(sight.location for sight in fresh),
-            clean=failing < self.needed,
-            since=self.now,
-        )
-
-    def _blamed(self) -> frozenset[str]:
-        """Return whose failure a retry hid: those seen failing, else where the journey ends."""
-        steps = (step for runs in self.runs.values() for run in runs for step in run.steps)
-        seen = {step.component for step in steps if step.outcome is Outcome.TARGET_FAIL}
-        return frozenset(seen or {self.watches[-1].component} if self.watches else ())
 
     def _unchecked(self, component: str) -> Verdict:
         """Its steps did not run of late: an earlier one fails, or nothing could be told."""
@@ -399,14 +298,9 @@ class _Court:
 
     def _sight(self, name: str, component: str) -> _Sight:
         steps = sum(1 for watch in self.watches if watch.component == component)
-        said = [(run, _mark(run, component, steps)) for run in self.runs[name]]
-        marks = tuple(mark for _, mark in said if mark is not None)
-        raw = tuple(
-            mark.word in _FAILING or (run.was_mended and component in self.blamed)
-            for run, mark in said
-            if mark is not None
-        )
-        return _Sight(name, marks, raw, self.rule)
+        marks = (_mark(run, component, steps) for run in self.runs[name])
+        said = tuple(mark for mark in marks if mark is not None)
+        return _Sight(name, said, self.rule.consecutive)
 
     def _blocking(self, name: str) -> str:
         failing = (each.name for each in self.runs[name][0].steps if each.outcome not in _GOOD)
@@ -415,36 +309,6 @@ class _Court:
 
 _GOOD: Final = (Outcome.OK, Outcome.SLOW)
 _TELLING: Final = (*_GOOD, Outcome.TARGET_FAIL)
-_FAILING: Final = (Word.OUTAGE, Word.STALE)
-
-
-def _with_suspicions(results: Iterable[Result], rule: Rule) -> list[Result]:
-    """Count rejected logins as failures where several accounts at several locations see them."""
-    runs = list(results)
-    suspects = [run for run in runs if run.outcome is Outcome.AUTH_SUSPECT]
-    if len(suspects) < rule.auth_accounts:
-        return runs
-    heard = [Suspicion(run.location, run.account, run.at) for run in suspects]
-    return [
-        _as_failure(run)
-        if run.outcome is Outcome.AUTH_SUSPECT
-        and rules.is_borne_out(
-            Suspicion(run.location, run.account, run.at),
-            heard,
-            accounts=rule.auth_accounts,
-            within_s=rule.auth_within_s,
-        )
-        else run
-        for run in runs
-    ]
-
-
-def _as_failure(run: Result) -> Result:
-    steps = tuple(
-        replace(step, outcome=Outcome.TARGET_FAIL) if step.outcome is Outcome.AUTH_SUSPECT else step
-        for step in run.steps
-    )
-    return replace(run, outcome=Outcome.TARGET_FAIL, steps=steps)
 
 
 def _newest_first(
@@ -487,23 +351,6 @@ def _until_clean(marks: Sequence[_Mark]) -> list[_Mark]:
 def _said_by(needed: int, words: Sequence[Word]) -> Word:
     """Return the gravest word that `needed` locations say at least."""
     return sorted(words, key=gravity, reverse=True)[needed - 1]
-
-
-def _reasoning(saying: Sequence[_Sight], word: Word, rule: Rule) -> str:
-    """Say by which rule; a ratio names the counts of each location."""
-    row = _evidence(saying, word, rule.consecutive)
-    if all(gravity(sight._in_a_row) >= gravity(word) for sight in saying):
-        return row
-    count = {
-        Word.PARTIAL: lambda sight: f"{sight.failures} of {rule.of_last} from {sight.location}",
-        Word.DEGRADED: lambda sight: f"{sight.slow} of {rule.slow_of_last} from {sight.location}",
-    }.get(word)
-    if count is None:
-        return row
-    did = "were slow" if word is Word.DEGRADED else "failed at the first attempt"
-    why = next((sight.blamed.reason for sight in saying if sight.blamed.reason), "")
-    counts = _listed([count(sight) for sight in saying])
-    return f"Of the last probes, {counts} {did}{f': {why}' if why else ''}."
 
 
 def _evidence(sights: Sequence[_Sight], word: Word, runs: int) -> str:

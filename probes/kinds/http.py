@@ -687,12 +687,16 @@ class Client:
 
     def admit(self, address: str) -> None:
         """Raise Refused for an address that may not be reached, ValueError for a name."""
-        host = ipaddress.ip_address(address.split("%")[0])
-        host = _inner(host)
-        if host.is_link_local or host in METADATA or host.is_multicast or host.is_unspecified:
-            raise Refused("the address is link-local or a metadata service, never probed")
-        if not host.is_global and not self.allow_private:
-            raise Refused("the address is private; allow_private: true would permit it")
+        admit(address, allow_private=self.allow_private)
+
+
+def admit(address: str, *, allow_private: bool) -> None:
+    """Raise Refused for an address that may not be reached, ValueError for a name."""
+    host = _inner(ipaddress.ip_address(address.split("%")[0]))
+    if host.is_link_local or host in METADATA or host.is_multicast or host.is_unspecified:
+        raise Refused("the address is link-local or a metadata service, never probed")
+    if not host.is_global and not allow_private:
+        raise Refused("the address is private; allow_private: true would permit it")
 
 
 def _inner(host: Address) -> Address:
