@@ -41,14 +41,14 @@ def checks(request: HttpRequest) -> HttpResponseBase:
     return _for_agents(request, _checks)
 
 
-@csrf_exempt
+@csrf_exempt  # an agent has a token, no session
 @require_http_methods(["POST"])
 def results(request: HttpRequest) -> HttpResponseBase:
     """Take a batch of results, whole or not at all."""
     return _for_agents(request, _results)
 
 
-@csrf_exempt
+@csrf_exempt  # an agent has a token, no session
 @require_http_methods(["GET", "POST", "HEAD"])
 def heartbeat(request: HttpRequest, token: str) -> HttpResponse:
     """Take a sign of life. No check listens to heartbeats yet: every token is unknown."""

@@ -135,7 +135,7 @@ def failure(status: int, *sentences: str) -> JsonResponse:
     return JsonResponse({"error": errors, "message": "; ".join(sentences)}, status=status)
 
 
-@csrf_exempt
+@csrf_exempt  # other programs have a key, no session
 def not_found(request: HttpRequest) -> HttpResponse:
     """Answer for every path below /v1 that there is not."""
     return failure(HTTPStatus.NOT_FOUND, f"there is no {request.path}; see /v1/docs")
