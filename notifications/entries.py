@@ -1,14 +1,15 @@
 """What a broadcast says: its entry as a Notice in one language."""
 
+import json
 from dataclasses import replace
 from functools import lru_cache
 
 from django.conf import settings
 
-from incidents import reads
-from incidents.facts import IncidentFact, UpdateFact
+from incidents import reads, wire
+from incidents.facts import IncidentFact, PageFact, UpdateFact
 from incidents.lifecycle import FINAL, CallReason
-from incidents.models import Incident
+from incidents.models import Component, Incident
 from notifications import messages
 from notifications.messages import Notice
 from notifications.models import Broadcast
@@ -30,7 +31,8 @@ def notice(broadcast: Broadcast, language: str) -> Notice:
         url = (
             f"{page.url}/{'maintenance' if incident.is_maintenance else 'incidents'}/{incident.uid}"
         )
-        return messages.update_notice(page, incident, update, language=language, url=url)
+        said = messages.update_notice(page, incident, update, language=language, url=url)
+        return replace(said, machine=_machine(page, incident, update))
     if broadcast.call is not None:
         call = broadcast.call
         return messages.call_notice(
@@ -47,6 +49,17 @@ def notice(broadcast: Broadcast, language: str) -> Notice:
         "a broadcast has one entry (constraint broadcast_of_one_entry)"
     )
     return _letter(broadcast.letter, language)
+
+
+def _machine(page: PageFact, incident: IncidentFact, update: UpdateFact) -> str:
+    """Return the update as JSON in Statuspage's words, as of this update: later ones are not told early."""
+    components = [reads.component_fact(row) for row in Component.objects.select_related("group")]
+    status = wire.status_json(components, [incident], page)
+    said = tuple(each for each in incident.updates if each.number <= update.number)
+    at = update.published_at or update.display_at
+    words = wire.webhook_envelope(status, page, unsubscribe_url="", generated_at=at)
+    words["incident"] = wire.webhook_incident_json(replace(incident, updates=said), page)
+    return json.dumps(words)
 
 
 def _advised(incident: IncidentFact, update: UpdateFact) -> UpdateFact:

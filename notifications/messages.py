@@ -45,6 +45,8 @@ class Notice:
     automatic: bool = False
     text_override: str = ""  # X: an operator's own words for the post
     headline: str = ""
+    confirms: bool = False  # a letter that asks whether its receiver wants this; `url` confirms
+    machine: str = ""  # an update as JSON in Statuspage's words, for programs
 
 
 class LetterKind(StrEnum):
@@ -145,7 +147,7 @@ def letter_notice(
     what_to_do = say(language, words.what_to_do)
     if code:
         what_to_do = f"{what_to_do} {say(language, 'Your code is {code}.', code=clean_line(code))}"
-    return _aside(
+    written = _aside(
         page,
         "letter",
         headline=say(language, words.headline, page=clean_line(page.name)),
@@ -157,6 +159,7 @@ def letter_notice(
         written_at=written_at.astimezone(ZoneInfo(page.time_zone)),
         critical=False,
     )
+    return replace(written, confirms=kind is LetterKind.CONFIRM)
 
 
 def with_short(notice: Notice) -> Notice:

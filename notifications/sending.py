@@ -69,7 +69,9 @@ class _Batch:
         self._channel = channel
         self._claim = claimed
         self._lease_ends = started + outbox.LEASE_S - LEASE_MARGIN_S
-        self._broadcast = Broadcast.objects.select_related("update_entry").get(pk=claimed.broadcast)
+        self._broadcast = Broadcast.objects.select_related("update_entry", "letter").get(
+            pk=claimed.broadcast
+        )
         self._pulled: dict[str, Delivery] = {}  # the provider may have these from here on
         self._critical = True
         self._open: list[Settlement] = []
@@ -133,6 +135,9 @@ class _Batch:
                 _stop.wait(gap_s)  # the account's rate, within the slot booked for this group
 
     def _note(self, delivery: str, outcome: Outcome) -> None:
+        letter = self._broadcast.letter
+        if outcome.confirms and letter is not None:
+            people.confirm_by_challenge(letter, now=datetime.now(UTC))
         self._open.append(Settlement(self._pulled[delivery], outcome, datetime.now(UTC)))
         full = len(self._open) >= self._channel.group
         if full or time.monotonic() - self._last_settled > SETTLE_S:

@@ -2,6 +2,8 @@
 
 import base64
 import fcntl
+import hashlib
+import hmac
 import json
 import os
 import secrets
@@ -12,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import environ as django_environ
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from notifications import channels
 from statuspage import embedded
@@ -65,7 +68,8 @@ def read(raw: dict[str, str]) -> Environ:
     hosts = _words(raw, "ALLOWED_HOSTS") or (host, "127.0.0.1", "localhost", "[::1]")
     redis_url = raw.get("REDIS_URL") or f"unix://{embedded.socket_path(data_dir)}"
     return Environ(
-        raw=raw,
+        # Channels sign and encrypt with keys of ours, made or given.
+        raw=raw | keys | {"SITE_URL": site_url},
         data_dir=data_dir,
         database_url=raw.get("DATABASE_URL") or f"sqlite:///{data_dir / 'statuspage.sqlite3'}",
         redis_url=redis_url,
@@ -118,11 +122,41 @@ def _kombu_url(redis_url: str) -> str:
     return redis_url.replace("unix://", "redis+socket://", 1)
 
 
+def _key_of_32_bytes() -> str:
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+
+
+def _vapid_key() -> str:
+    """Return a private key of P-256 as RFC 8292 has it: 32 bytes in URL-safe base64."""
+    number = ec.generate_private_key(ec.SECP256R1()).private_numbers().private_value
+    return base64.urlsafe_b64encode(number.to_bytes(32, "big")).rstrip(b"=").decode()
+
+
+def _derived_vapid_key(secret_key: str) -> str:
+    """Return the private key that belongs to a SECRET_KEY; a hash beyond the curve's order (1 in 2**32) is hashed again."""
+    made = hmac.new(secret_key.encode(), b"statuspage:vapid", hashlib.sha256).digest()
+    while not 0 < int.from_bytes(made, "big") < _P256_ORDER:
+        made = hashlib.sha256(made).digest()
+    return base64.urlsafe_b64encode(made).rstrip(b"=").decode()
+
+
+# SEC 2, §2.4.2.
+_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+
+
+_MADE = {
+    "SECRET_KEY": lambda: secrets.token_urlsafe(50),
+    "FIELD_KEYS": _key_of_32_bytes,
+    "VAPID_PRIVATE_KEY": _vapid_key,
+}
+
+
 def _keys(raw: dict[str, str], data_dir: Path) -> dict[str, str]:
-    """Return SECRET_KEY and FIELD_KEYS; those not given are made once and kept in DATA_DIR, readable by us only."""
-    given = {name: raw[name] for name in ("SECRET_KEY", "FIELD_KEYS") if raw.get(name)}
-    if len(given) == 2:
-        return given
+    """Return our keys; those not given are made once and kept in DATA_DIR, readable by us only."""
+    given = {name: raw[name] for name in _MADE if raw.get(name)}
+    if given.keys() >= {"SECRET_KEY", "FIELD_KEYS"}:
+        # Several machines share what they are given: browsers must know one key of ours only.
+        return {"VAPID_PRIVATE_KEY": _derived_vapid_key(given["SECRET_KEY"])} | given
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         with open(
@@ -130,11 +164,11 @@ def _keys(raw: dict[str, str], data_dir: Path) -> dict[str, str]:
         ) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             kept: dict[str, str] = json.loads(file.read() or "{}")
-            if not kept:
-                kept = {
-                    "SECRET_KEY": secrets.token_urlsafe(50),
-                    "FIELD_KEYS": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-                }
+            missing = [name for name in _MADE if name not in kept]
+            if missing:
+                kept |= {name: _MADE[name]() for name in missing}
+                file.seek(0)
+                file.truncate()
                 file.write(json.dumps(kept))
                 file.flush()
                 os.fsync(file.fileno())

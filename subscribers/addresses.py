@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import ipaddress
+import json
 import os
 import re
 import unicodedata
@@ -62,10 +63,20 @@ class Kind(StrEnum):
     PHONE = "phone"
     ACCOUNT = "account"
     URL = "url"
+    PUSH = "push"
 
 
 # Channels that may be named before they are configured (an import, the operators of site.yaml).
 USUAL_KINDS = {"email": Kind.EMAIL, "sms": Kind.PHONE, "voice": Kind.PHONE, "webhook": Kind.URL}
+
+# Where the webhooks of these services live; a name with a leading dot stands for all below it.
+HOSTS: dict[str, tuple[str, ...]] = {
+    "slack": ("hooks.slack.com", "hooks.slack-gov.com"),
+    "discord": ("discord.com", "discordapp.com"),
+    "teams": (".webhook.office.com", ".logic.azure.com", ".powerplatform.com"),
+}
+# RFC 8291 §3.1 and §2: an uncompressed point of P-256, and the authentication secret.
+PUSH_KEY_BYTES, PUSH_AUTH_BYTES = 65, 16
 
 
 class BadAddress(ValueError):
@@ -76,10 +87,18 @@ class Unreadable(ValueError):
     """No key of FIELD_KEYS opens this address."""
 
 
-def clean(kind: Kind, text: str, *, countries: Collection[str] = ()) -> str:
+def clean(
+    kind: Kind,
+    text: str,
+    *,
+    countries: Collection[str] = (),
+    hosts: Collection[str] = (),
+    plain_http: bool = False,
+) -> str:
     """Return the address in the one form that we store and compare. Raises BadAddress.
 
-    `countries` allows telephone numbers of these regions only ("US", "CA"); empty allows all.
+    `countries` allows telephone numbers of these regions only ("US", "CA"), `hosts` web addresses
+    of these hosts only; empty allows all. `plain_http` lets http:// and any host pass (small nets).
     """
     text = text.strip()
     if not text:
@@ -92,7 +111,9 @@ def clean(kind: Kind, text: str, *, countries: Collection[str] = ()) -> str:
         case Kind.PHONE:
             return _clean_phone(text, countries)
         case Kind.URL:
-            return _clean_url(text)
+            return _clean_url(text, hosts, plain_http=plain_http)
+        case Kind.PUSH:
+            return _clean_push(text, plain_http=plain_http)
         case Kind.ACCOUNT:
             return _clean_account(text)
         case _:
@@ -101,6 +122,8 @@ def clean(kind: Kind, text: str, *, countries: Collection[str] = ()) -> str:
 
 def _clean_email(text: str) -> str:
     local, at, domain = text.rpartition("@")
+    if len(text) > TYPED_CHARS_MAX:
+        raise BadAddress("This is too long for an e-mail address.")
     if not at or not local or not domain:
         raise BadAddress("This is not an e-mail address; expected one as name@example.org.")
     if len(text) > EMAIL_CHARS_MAX or len(local) > LOCAL_CHARS_MAX:
@@ -161,7 +184,7 @@ def _clean_phone(text: str, countries: Collection[str]) -> str:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
-def _clean_url(text: str) -> str:
+def _clean_url(text: str, hosts: Collection[str] = (), *, plain_http: bool = False) -> str:
     if len(text) > URL_CHARS_MAX:
         raise BadAddress(f"The address has {len(text)} characters; allowed are {URL_CHARS_MAX}.")
     try:
@@ -171,15 +194,49 @@ def _clean_url(text: str) -> str:
         raise BadAddress(
             "This is not an address of the web; expected one as https://example.org/hook."
         ) from None
-    if parts.scheme != "https" or not host or " " in text:
+    if (
+        parts.scheme not in (("https", "http") if plain_http else ("https",))
+        or not host
+        or " " in text
+    ):
         raise BadAddress(
             "This is not an address of the web; expected one as https://example.org/hook."
         )
     if parts.username or parts.password:
         raise BadAddress("The address holds a user name or password; leave it out.")
+    if hosts and not plain_http and not _is_of(host, hosts):
+        places = " or ".join(name.lstrip(".") for name in hosts)
+        raise BadAddress(f"A webhook of this kind lives at {places}, not at {host[:100]}.")
     host = f"[{host}]" if ":" in host else host
-    place = host if port in (None, 443) else f"{host}:{port}"
-    return urlunsplit(("https", place, parts.path or "/", parts.query, ""))
+    usual = 443 if parts.scheme == "https" else 80
+    place = host if port in (None, usual) else f"{host}:{port}"
+    return urlunsplit((parts.scheme, place, parts.path or "/", parts.query, ""))
+
+
+def _is_of(host: str, hosts: Collection[str]) -> bool:
+    return any(host == name or (name[0] == "." and host.endswith(name)) for name in hosts)
+
+
+def _clean_push(text: str, *, plain_http: bool) -> str:
+    """Return a browser's PushSubscription as JSON with its endpoint and its two keys, and no more."""
+    try:
+        told = json.loads(text)
+        keys = told["keys"]
+        endpoint = _clean_url(str(told["endpoint"]), plain_http=plain_http)
+        sizes = [len(_base64url(str(keys[name]))) for name in ("p256dh", "auth")]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise BadAddress("The browser's answer cannot be read; press the button again.") from None
+    if sizes != [PUSH_KEY_BYTES, PUSH_AUTH_BYTES]:
+        raise BadAddress("The browser's keys have the wrong length; press the button again.")
+    kept = {
+        "endpoint": endpoint,
+        "keys": {"p256dh": str(keys["p256dh"]), "auth": str(keys["auth"])},
+    }
+    return json.dumps(kept, sort_keys=True)
+
+
+def _base64url(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
 
 
 def _clean_account(text: str) -> str:
@@ -200,6 +257,8 @@ def mask(kind: Kind, address: str) -> str:
             return f"{address[:2]} ••• {address[-2:]}"
         case Kind.URL:
             return f"https://{urlsplit(address).hostname}/•••"
+        case Kind.PUSH:
+            return f"this browser ({urlsplit(str(json.loads(address)['endpoint'])).hostname})"
         case Kind.ACCOUNT:
             return address
         case _:

@@ -85,7 +85,7 @@ class SubscribeForm(PreferencesForm):
             },
         )
         self.fields["address"] = forms.CharField(
-            max_length=addresses.TYPED_CHARS_MAX,
+            max_length=addresses.URL_CHARS_MAX,
             error_messages={
                 "required": "Type the address or number at which we reach you.",
                 "max_length": "This is too long for an address or a number.",
@@ -96,7 +96,7 @@ class SubscribeForm(PreferencesForm):
         channel, address = self.cleaned_data.get("channel"), self.cleaned_data.get("address")
         if channel and address:
             try:
-                self.cleaned_data["address"] = addresses.clean(self.offered[channel][1], address)
+                self.cleaned_data["address"] = services.cleaned(channel, address)
             except BadAddress as error:
                 self.add_error("address", str(error))
         wake_me = self.cleaned_data.get("wake_me")

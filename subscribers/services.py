@@ -37,7 +37,7 @@ CODE_LIFETIME = timedelta(minutes=10)
 CODE_TRIES_MAX = 5
 LETTERS_MAX, LETTERS_WINDOW = 3, timedelta(days=1)  # of each kind to one address
 # Statuspage's own bound for text messages; for mail a school or a carrier's NAT must still fit.
-ASKS_OF_A_NETWORK_MAX = {Kind.PHONE: 10, Kind.EMAIL: 200}
+ASKS_OF_A_NETWORK_MAX = {Kind.PHONE: 10, Kind.EMAIL: 200, Kind.PUSH: 200, Kind.URL: 20}
 ASKS_WINDOW = timedelta(hours=4)
 # Toll fraud works through blocks of numbers from many networks: per block and for all together.
 ASKS_OF_A_PREFIX_MAX, ASKS_OF_ALL_MAX, SPEND_WINDOW = 30, 2_000, timedelta(hours=1)
@@ -120,7 +120,7 @@ class BroughtIn:
 def offered() -> dict[str, tuple[str, Kind]]:
     """Return the configured channels that a person can choose on the page: name -> label, kind."""
     kinds = {name: (label, Kind(kind)) for name, (label, kind) in settings.CHANNELS.items()}
-    return {name: row for name, row in kinds.items() if row[1] in (Kind.EMAIL, Kind.PHONE)}
+    return {name: row for name, row in kinds.items() if row[1] is not Kind.ACCOUNT}
 
 
 def kind_of(channel: str) -> Kind:
@@ -131,6 +131,16 @@ def kind_of(channel: str) -> Kind:
         return addresses.USUAL_KINDS[channel]
     known = ", ".join(sorted({*settings.CHANNELS, *addresses.USUAL_KINDS}))
     raise NotOffered(f'There is no channel "{channel[:32]}"; known are {known}.')
+
+
+def cleaned(channel: str, address: str) -> str:
+    """Return the address of a channel in the one form that we store. Raises BadAddress, NotOffered."""
+    return addresses.clean(
+        kind_of(channel),
+        address,
+        hosts=addresses.HOSTS.get(channel, ()),
+        plain_http=settings.ENVIRON.allow_private_hooks,
+    )
 
 
 def hash_of(kind: Kind, address: str) -> str:
@@ -202,7 +212,7 @@ def _url(purpose: str, uid: str) -> str:
 def find(*, channel: str, address: str, role: Role = Role.SUBSCRIBER) -> Subscription | None:
     """Return the subscription of an address that is not gone. Raises BadAddress, NotOffered."""
     kind = kind_of(channel)
-    hashed = hash_of(kind, addresses.clean(kind, address))
+    hashed = hash_of(kind, cleaned(channel, address))
     return _standing(role).filter(channel=channel, address_hash=hashed).first()
 
 
@@ -230,7 +240,7 @@ def subscribe(
     counted against nobody (an operator's own request). Raises BadAddress, NotOffered, TooManyAsks.
     """
     kind = kind_of(channel)
-    address = addresses.clean(kind, address)
+    address = cleaned(channel, address)
     if network_hash:
         _count_ask(kind, address, network_hash, now)
     if not _may_write(channel, hash_of(kind, address), now):
@@ -337,6 +347,13 @@ def confirm_by_reply(*, channel: str, address_hash: str, now: datetime) -> bool:
     return letter is not None
 
 
+@transaction.atomic
+def confirm_by_challenge(letter: Letter, *, now: datetime) -> None:
+    """Make active whose endpoint sent our challenge back: only its owner could."""
+    if letter.kind == LetterKind.CONFIRM and letter.used_at is None:
+        _activate(letter, now)
+
+
 # --- manage and leave -------------------------------------------------------------------------------
 
 
@@ -346,8 +363,8 @@ def ask_to_manage(*, address: str, network_hash: str, now: datetime) -> None:
 
     Raises BadAddress, TooManyAsks.
     """
-    kind = Kind.EMAIL if "@" in address else Kind.PHONE
-    address = addresses.clean(kind, address)
+    kind = _kind_typed(address)
+    address = addresses.clean(kind, address, plain_http=settings.ENVIRON.allow_private_hooks)
     if network_hash:
         _count_ask(kind, address, network_hash, now)
     rows = list(of_address(hash_of(kind, address)))
@@ -358,6 +375,12 @@ def ask_to_manage(*, address: str, network_hash: str, now: datetime) -> None:
             is_active = row.state == State.ACTIVE
             write_letter(row, kind=LetterKind.MANAGE if is_active else LetterKind.CONFIRM, now=now)
             return
+
+
+def _kind_typed(address: str) -> Kind:
+    if "://" in address:
+        return Kind.URL
+    return Kind.EMAIL if "@" in address else Kind.PHONE
 
 
 def of_address(address_hash: str) -> Iterable[Subscription]:
@@ -497,7 +520,7 @@ def set_operators(operators: Sequence[Operator], *, now: datetime) -> bool:
 
 def _clean_operator(entry: Operator) -> str:
     try:
-        return addresses.clean(kind_of(entry.channel), entry.address)
+        return cleaned(entry.channel, entry.address)
     except BadAddress as error:
         raise BadAddress(f'Operator "{entry.name}": {error}') from error
 
@@ -572,7 +595,7 @@ def _ready(row: Incoming, slugs: dict[str, Component], now: datetime) -> _Ready:
         raise ValueError(
             f'Channel "{row.channel}" is the page\'s own account; nobody subscribes by it.'
         )
-    address = addresses.clean(kind, row.address)
+    address = cleaned(row.channel, row.address)
     if bool(row.consent_source) != bool(row.consent_at):
         missing, given = (
             ("consent_at", "consent_source")

@@ -6,6 +6,7 @@ from subscribers import views
 
 urlpatterns = [
     path("subscribe", views.subscribe, name="subscribe"),
+    path("push/worker.js", views.push_worker, name="push-worker"),
     path("confirm", views.confirm_code, name="confirm-code"),
     path("confirm/<str:token>", views.confirm, name="confirm"),
     path("manage", views.ask_to_manage, name="ask-to-manage"),

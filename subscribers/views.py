@@ -1,10 +1,12 @@
 """The pages of people: subscribe, confirm, manage, unsubscribe; all without script, cookie or session."""
 
 from collections.abc import Callable
-from functools import wraps
+from functools import lru_cache, wraps
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.contrib.staticfiles import finders
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.template.loader import render_to_string
 from django.utils import timezone
@@ -30,7 +32,8 @@ HEADERS = {
     "Cache-Control": "no-store",
     "X-Robots-Tag": "noindex",
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+        "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; "
+        "worker-src 'self'; connect-src 'self'; form-action 'self'; "
         "base-uri 'none'; frame-ancestors 'none'"
     ),
 }
@@ -89,12 +92,39 @@ def subscribe(request: HttpRequest) -> HttpResponse:
     return _asked(request, offered[wanted["channel"]][1], wanted["address"])
 
 
+# Where the confirmation arrives.
+_WHERE = {
+    Kind.EMAIL: "mail",
+    Kind.PHONE: "phone",
+    Kind.URL: "channel",
+    Kind.PUSH: "notifications",
+    Kind.ACCOUNT: "account",
+}
+
+
 def _asked(request: HttpRequest, kind: Kind, address: str) -> HttpResponse:
     """Answer a request to subscribe: the same for every address that can be written to."""
-    what = "mail" if kind is Kind.EMAIL else "phone"
+    what = _WHERE[kind]
     if _wants_json(request):
         return _json({"message": f"Check your {what}: nothing is sent before you confirm."})
-    return _page("asked.html", what=what, is_phone=kind is Kind.PHONE, phone=address)
+    return _page("asked.html", what=what, is_phone=kind is Kind.PHONE,
+        is_url=kind is Kind.URL, phone=address if kind is Kind.PHONE else "")  # fmt: skip
+
+
+@require_http_methods(["GET", "HEAD"])
+def push_worker(request: HttpRequest) -> HttpResponse:
+    """Answer the service worker that shows pushes; its scope is its own folder, so no page is slowed by it."""
+    response = HttpResponse(_worker_script(), content_type="text/javascript; charset=utf-8")
+    response["Cache-Control"] = "no-cache"
+    response["Content-Security-Policy"] = "default-src 'none'; connect-src 'self'"
+    return response
+
+
+@lru_cache(maxsize=1)
+def _worker_script() -> str:
+    found = finders.find("push-worker.js")
+    assert isinstance(found, str), "subscribers/static/push-worker.js is part of the app"
+    return Path(found).read_text(encoding="utf-8")
 
 
 @_guarded
@@ -235,21 +265,23 @@ def _subscribe_page(
     chosen = set(typed.getlist("components")) | set(
         ",".join(typed.getlist("components")).split(",")
     )
-    channels = [
-        {"name": name, "label": label, "wakes": name == services.WAKING_CHANNEL}
-        for name, (label, _) in form.offered.items()
+    every = [
+        {"name": name, "label": label, "wakes": name == services.WAKING_CHANNEL, "kind": str(kind)}
+        for name, (label, kind) in form.offered.items()
     ]
-    picked = (
-        typed.get("channel")
-        if typed.get("channel") in form.offered
-        else next(iter(form.offered), "")
-    )
+    channels = [row for row in every if row["kind"] in (Kind.EMAIL, Kind.PHONE)]
+    for_teams = [row for row in every if row["kind"] == Kind.URL]
+    first = channels[0]["name"] if channels else ""
+    picked = typed.get("channel") if typed.get("channel") in form.offered else first
     return _page(
         "subscribe.html",
         status=status,
         channels=channels,
+        for_teams=for_teams,
+        is_team=picked in {row["name"] for row in for_teams},
         picked=picked,
-        address=typed.get("address", "")[: addresses.TYPED_CHARS_MAX],
+        address=typed.get("address", "")[: addresses.URL_CHARS_MAX],
+        push_key=_push_key(),
         kinds={str(kind) for _, kind in form.offered.values()},
         components=[
             {"slug": c.slug, "name": c.name, "is_chosen": c.slug in chosen} for c in components
@@ -261,6 +293,12 @@ def _subscribe_page(
         wake=WAKE_TEXT,
         errors=_first_errors(form) if form.is_bound else {},
     )
+
+
+def _push_key() -> str:
+    """Return the key with which browsers subscribe, "" when no push is configured."""
+    channel = settings.OPEN_CHANNELS.get("webpush")
+    return str(getattr(channel, "public_key", ""))
 
 
 def _shown(row: Subscription) -> dict[str, Any]:

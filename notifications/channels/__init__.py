@@ -17,6 +17,7 @@ class AddressKind(StrEnum):
     PHONE = "phone"
     ACCOUNT = "account"
     URL = "url"
+    PUSH = "push"
 
 
 class Misconfigured(ValueError):
@@ -60,6 +61,9 @@ class Outcome:
     provider_id: str = ""
     retry_after_s: float | None = None
     dead: bool = False
+    confirms: bool = (
+        False  # the receiver has answered our challenge: the subscription is its own wish
+    )
 
 
 def accepted(provider_id: str = "") -> Outcome:

@@ -74,4 +74,7 @@ def test_sqlite_keeps_what_it_accepted() -> None:
 def test_a_half_configured_channel_is_named(words: dict[str, str], missing: str) -> None:
     with pytest.raises(channels.Misconfigured, match=missing):
         channels.configured(words)
-    assert channels.configured({}) == {}
+
+
+def test_channels_that_need_no_account_are_there_by_themselves() -> None:
+    assert sorted(channels.configured({})) == ["discord", "slack", "teams", "webhook"]
