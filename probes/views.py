@@ -16,7 +16,7 @@ from probes.kinds import Outcome
 from probes.models import REASON_CHARS_MAX, SLUG_CHARS_MAX, Location
 from probes.services import NewResult
 
-# An agent sends at most 500 results and 1 MB at once (agent.py).
+# An agent sends at most 500 results and 1 MB at once (agent/).
 BATCH_RESULTS_MAX: Final = 1000
 BATCH_BYTES_MAX: Final = 2 * 1024 * 1024
 STEPS_MAX: Final = 50

@@ -15,7 +15,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from probes.agent import Agent, Buffer, Server, main, retry_wait_s, until_next_s
+from probes.agent.__main__ import main
+from probes.agent.buffer import Buffer
+from probes.agent.prober import Agent
+from probes.agent.schedule import retry_wait_s, until_next_s
+from probes.agent.server import Server
 from probes.kinds import CheckSpec
 from tests.probes.site import says, serving
 
