@@ -9,6 +9,7 @@ from typing import Any, Final
 # What of a raw answer travels to the server: enough for a fault or the head of a web page.
 ANSWER_CHARS_MAX: Final = 2048
 WARNINGS_MAX: Final = 10
+WARNING_CHARS_MAX: Final = 300
 
 
 class Outcome(StrEnum):
@@ -20,6 +21,9 @@ class Outcome(StrEnum):
     AUTH_SUSPECT = "auth_suspect"
     BLOCKED_US = "blocked_us"
     PROBER_FAULT = "prober_fault"
+
+
+GOOD: Final = (Outcome.OK, Outcome.SLOW)
 
 
 class BadSpec(ValueError):

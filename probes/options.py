@@ -1,10 +1,11 @@
 """A check's own keys, read strictly and refused by name."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
+from probes.conditions import compile_path
 from probes.facts import BadSpec, Problem
 
 
@@ -14,6 +15,12 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _a_path(path: str) -> str:
+    compile_path(path)
+    return path
+
+
+JmesPath = Annotated[str, AfterValidator(_a_path)]
 Options = TypeVar("Options", bound=Strict)
 
 

@@ -1,23 +1,18 @@
 """A journey's steps as site.yaml writes them: requests, and what their answers have to be."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field, model_validator
 
-from probes.conditions import TYPES, BadCondition, compile_path, compile_pattern
+from probes.conditions import TYPES, BadCondition, compile_pattern
 from probes.facts import Problem
-from probes.options import Strict
+from probes.options import JmesPath, Strict
 from probes.values import MARK
 
 STEPS_MAX: Final = 20
 EXPECTATIONS_MAX: Final = 50
-
-
-def _a_path(path: str) -> str:
-    compile_path(path)
-    return path
 
 
 def _a_pattern(pattern: str) -> str:
@@ -31,13 +26,10 @@ def _a_type(name: str) -> str:
     return name
 
 
-Path = Annotated[str, AfterValidator(_a_path)]
-
-
 class Expectation(Strict):
     """What one value of the body has to be; without a path, the body as text."""
 
-    path: Path | None = None
+    path: JmesPath | None = None
     equals: Any = None  # Any: whatever JSON can hold.
     not_equals: Any = None
     type: Annotated[str, AfterValidator(_a_type)] | None = None
@@ -89,26 +81,34 @@ class Step(Strict):
     form: dict[str, str] | None = None
     body: str | None = None
     expect: Expect = Expect()
-    save: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], Path] = {}
+    save: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], JmesPath] = {}
 
 
 Steps = Annotated[tuple[Step, ...], Field(min_length=1, max_length=STEPS_MAX)]
 
 
 def problems_of(
-    steps: Sequence[Step], component: str | None, *, key: str = "steps", known: Sequence[str] = ()
+    steps: Sequence[Step],
+    component: str | None,
+    *,
+    key: str = "steps",
+    known: Iterable[str] = (),
+    named: Iterable[str] = (),
 ) -> list[Problem]:
-    """Return what is wrong with steps that each read well: components, names, unsaved values."""
-    named: set[str] = set()
+    """Return what is wrong with steps that each read well: components, names, unsaved values.
+
+    `known` are values that steps may use from the start, `named` are names that are taken.
+    """
+    taken = set(named)
     saved = set(known)
     problems: list[Problem] = []
     for index, step in enumerate(steps):
         if not (step.component or component):
             words = "expected a component here or on the check"
             problems.append(Problem(f"{key}[{index}].component", words))
-        if step.name in named:
+        if step.name in taken:
             problems.append(Problem(f"{key}[{index}].name", "expected each name only once"))
-        named.add(step.name)
+        taken.add(step.name)
         for name in _marks(step) - saved:
             words = f"{{{name}}} was saved by no earlier step"
             problems.append(Problem(f"{key}[{index}]", words))

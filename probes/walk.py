@@ -11,7 +11,7 @@ import aiohttp
 from yarl import URL
 
 from probes.conditions import Unmet, amount, find, unmet
-from probes.facts import Memory, Outcome, StepObservation
+from probes.facts import GOOD, Memory, Outcome, StepObservation
 from probes.restraint import Restraint, account_digest
 from probes.steps import Expect, Expectation, Step, payload_of
 from probes.values import MARK, NotFilled, Values
@@ -37,7 +37,6 @@ FORBIDDEN: Final = 403
 LOCKED: Final = 423
 TOO_MANY: Final = 429
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-GOOD: Final = (Outcome.OK, Outcome.SLOW)
 
 Json = Any  # Whatever an answer holds.
 

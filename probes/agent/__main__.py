@@ -26,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the prober; return the exit code."""
     options = _options(arguments)
     token = os.environ.get("PROBE_TOKEN", "")
-    wrong = _wrong_use(options.server, options.location, token)
+    alarm_url = os.environ.get("PROBE_ALARM_URL", "")
+    wrong = _wrong_use(options.server, options.location, token, alarm_url)
     if wrong:
         print(f"probe: {wrong}", file=sys.stderr)
         return EXIT_WRONG_USE
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"probe: the buffer {path} cannot be opened: {error}", file=sys.stderr)
         return 1
     try:
-        return asyncio.run(_serve(options, token, buffer))
+        return asyncio.run(_serve(options, token, alarm_url, buffer))
     except KeyboardInterrupt:
         return 0
     finally:
@@ -59,17 +60,27 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _wrong_use(server: str, location: str, token: str) -> str:
+def _wrong_use(server: str, location: str, token: str, alarm_url: str) -> str:
     if not token:
         return "PROBE_TOKEN is not set; `./run manage create_location NAME` prints one"
-    if urlsplit(server).scheme not in ("http", "https") or not urlsplit(server).hostname:
+    if not _is_address(server):
         return f"--server is {server!r}; expected a URL as https://status.example.org"
+    if alarm_url and not _is_address(alarm_url):
+        return "PROBE_ALARM_URL is no address; expected a URL as https://ntfy.example.org/topic"
     if not location.replace("-", "").replace("_", "").isalnum():
         return f"--location is {location!r}; expected letters, digits, - and _"
     return ""
 
 
-async def _serve(options: argparse.Namespace, token: str, buffer: Buffer) -> int:
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+async def _serve(options: argparse.Namespace, token: str, alarm_url: str, buffer: Buffer) -> int:
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="resolve"))
     stop = asyncio.Event()
@@ -81,6 +92,7 @@ async def _serve(options: argparse.Namespace, token: str, buffer: Buffer) -> int
         location=options.location,
         buffer=buffer,
         environ=_environ_for_checks(),
+        alarm_url=alarm_url,
     )
     try:
         await (agent.once() if options.once else agent.run(stop))
@@ -93,8 +105,9 @@ async def _serve(options: argparse.Namespace, token: str, buffer: Buffer) -> int
 
 
 def _environ_for_checks() -> dict[str, str]:
-    """Return what `${NAME}` may stand for: everything but our own token."""
-    return {name: value for name, value in os.environ.items() if name != "PROBE_TOKEN"}
+    """Return what `${NAME}` may stand for: everything but our own secrets."""
+    own = ("PROBE_TOKEN", "PROBE_ALARM_URL")
+    return {name: value for name, value in os.environ.items() if name not in own}
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -41,8 +42,13 @@ class Buffer:
         self.dropped = int(self.kept("dropped") or 0)
 
     def put(self, result: Mapping[str, Any]) -> None:
-        """Keep a result; when full the oldest are dropped and counted."""
-        self._database.execute("INSERT INTO results (body) VALUES (?)", (json.dumps(result),))
+        """Keep a result; when the buffer is full the oldest are dropped and counted."""
+        try:
+            self._database.execute("INSERT INTO results (body) VALUES (?)", (json.dumps(result),))
+        except sqlite3.OperationalError:
+            # A full disk must not end the probing; what comes later may find room.
+            self.dropped += 1
+            return
         self._count += 1
         if self._count > self._results_max:
             self._drop(max(1, min(BUFFER_DROP, self._results_max // 100)))
@@ -70,8 +76,9 @@ class Buffer:
         self._count -= max(deleted, 0)
 
     def keep(self, name: str, value: str) -> None:
-        """Keep one named text."""
-        self._database.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", (name, value))
+        """Keep one named text; on a full disk it is forgotten with the process."""
+        with suppress(sqlite3.OperationalError):
+            self._database.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", (name, value))
 
     def kept(self, name: str) -> str | None:
         """Return a named text, None when there is none."""

@@ -2,24 +2,41 @@
 
 import asyncio
 import json
+import sqlite3
 import sys
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 from probes import kinds
+from probes.agent.alarm import Plight, telling
 from probes.agent.buffer import Buffer, Buffered
+from probes.agent.memories import Facts
 from probes.agent.schedule import again_after_s, retry_wait_s, until_next_s
 from probes.agent.selfcheck import SelfCheck
 from probes.agent.server import Orders, Server, ServerAway, ServerRefused
-from probes.facts import BadSpec, CheckSpec, Memory, Observation, Outcome
+from probes.facts import (
+    ANSWER_CHARS_MAX,
+    GOOD,
+    WARNING_CHARS_MAX,
+    WARNINGS_MAX,
+    BadSpec,
+    CheckSpec,
+    Memory,
+    Observation,
+    Outcome,
+)
 
 FETCH_EVERY_S: Final = 10.0
 BATCH_RESULTS_MAX: Final = 500
 RUNS_AT_ONCE_MAX: Final = 200
 STOP_WITHIN_S: Final = 1.0
+# A full disk is left alone for as long as a server that was away for so many attempts: 5 s.
+AGAIN_FOR_DISK: Final = 10
 REASON_CHARS_MAX: Final = 1000
 
 
@@ -33,18 +50,22 @@ class Agent:
         location: str,
         buffer: Buffer,
         environ: Mapping[str, str],
+        alarm_url: str = "",
     ) -> None:
         self.server = server
         self.location = location
         self.buffer = buffer
         self.environ = environ
         self.self_check = SelfCheck()
+        self.plight = Plight(location)
+        self._alarm_url = alarm_url
         self._etag = ""
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(RUNS_AT_ONCE_MAX)
         self._has_results = asyncio.Event()
         self._has_changed = asyncio.Event()
         self._sequences: dict[str, int] = {}
+        self._tries = Tries(buffer)
         self._last_complaint = ""
         self._is_ready = False
 
@@ -54,7 +75,10 @@ class Agent:
         loops = [
             asyncio.create_task(self._fetching()),
             asyncio.create_task(self._handing_in()),
+            asyncio.create_task(self.self_check.watching_lag()),
         ]
+        if self._alarm_url:
+            loops.append(asyncio.create_task(telling(self.plight, self._alarm_url)))
         try:
             ended = asyncio.create_task(stop.wait())
             done, _ = await asyncio.wait({ended, *loops}, return_when=asyncio.FIRST_COMPLETED)
@@ -106,6 +130,7 @@ class Agent:
 
     async def _fetch(self) -> None:
         fetched = await self.server.fetch(self._etag)
+        self.self_check.clock_off_s = self.server.clock_off_s
         if fetched is not None:
             etag, text = fetched
             self._obey(Orders.parse(etag, text))
@@ -119,6 +144,8 @@ class Agent:
     def _obey(self, orders: Orders) -> None:
         """Start what is new, stop what is gone; what is unchanged keeps its pace."""
         self.self_check.references = orders.references
+        self._tries.ask(orders.tries)
+        self.plight.keep_only({check.slug for check in orders.checks})
         wanted = {_key(check): check for check in orders.checks}
         for key in self._tasks.keys() - wanted.keys():
             self._tasks.pop(key).cancel()
@@ -129,34 +156,54 @@ class Agent:
 
     async def _watching(self, check: CheckSpec) -> None:
         """Run one check at once and then at its times; one run ends before the next begins."""
-        memory = Memory(self.environ)
+        facts = Facts(self.buffer, check.slug)
+        memory = Memory(self.environ, facts.of_check)
         try:
             while True:
                 async with self._slots:
                     await self._run(check, memory)
-                await asyncio.sleep(until_next_s(time.time(), check, self.location))
+                facts.write()
+                await self._wait_for(check)
         finally:
             await memory.close()
 
+    async def _wait_for(self, check: CheckSpec) -> None:
+        """Wait until a check is due, or somebody asks for a run."""
+        asked = self._tries.event_of(check.slug)
+        due = time.time() + until_next_s(time.time(), check, self.location)
+        # A timer may ring a moment early, and a run at that moment would be made twice.
+        while not asked.is_set() and 0 < (left_s := due - time.time()) <= check.interval_s:
+            try:
+                async with asyncio.timeout(left_s):
+                    await asked.wait()
+            except TimeoutError:
+                continue
+
     async def _run_once(self, check: CheckSpec) -> None:
-        memory = Memory(self.environ)
+        facts = Facts(self.buffer, check.slug)
+        memory = Memory(self.environ, facts.of_check)
         try:
             await self._run(check, memory)
+            facts.write()
         finally:
             await memory.close()
 
     async def _run(self, check: CheckSpec, memory: Memory) -> None:
+        try_id = self._tries.take(check.slug)
         began, clock = datetime.now(UTC), time.monotonic()
         first = last = await _attempt(check, memory)
         attempts = 1
         if first.outcome is Outcome.TARGET_FAIL:
-            looking = asyncio.create_task(self.self_check.fault())
+            fault = self.self_check.fault(interval_s=check.interval_s, since=clock)
+            looking = asyncio.create_task(fault)
             if check.retry_after_s > 0:
                 await asyncio.sleep(retry_wait_s(check))
                 last = await _attempt(check, memory)
                 attempts = 2
-            if fault := await looking:
-                first = last = Observation(Outcome.PROBER_FAULT, (), fault)
+            if found := await looking:
+                first = last = Observation(Outcome.PROBER_FAULT, (), found)
+        failed = last.outcome is Outcome.TARGET_FAIL
+        self.plight.saw(check.slug, _why(last) if failed else "")
         self.buffer.put(
             {
                 "check": check.slug,
@@ -164,8 +211,10 @@ class Agent:
                 "at": began.isoformat(),
                 "attempts": attempts,
                 "first_outcome": first.outcome,
+                "first_step": _failing_step(first),
                 "total_ms": round((time.monotonic() - clock) * 1000, 1),
-                **_on_the_wire(last),
+                "try": try_id,
+                **_on_the_wire(last, answer=last.answer or first.answer),
             }
         )
         self._has_results.set()
@@ -191,6 +240,7 @@ class Agent:
                 etag = await self.server.hand_in(batch, self.buffer.dropped)
             except ServerAway as error:
                 failures += 1
+                self.plight.not_heard(time.monotonic())
                 self._complain(f"{len(self.buffer)} results wait for {self.server.url}: {error}")
                 await asyncio.sleep(again_after_s(failures))
                 continue
@@ -198,7 +248,13 @@ class Agent:
                 self._complain(f"a result was refused by {self.server.url}: {error}")
                 size = self._isolate(batch)
                 continue
-            self.buffer.forget(batch)
+            self.plight.heard()
+            try:
+                self.buffer.forget(batch)
+            except sqlite3.OperationalError as error:
+                # A full disk. What stays is handed in again, and counts once.
+                self._complain(f"the buffer cannot be written: {error}")
+                await asyncio.sleep(again_after_s(AGAIN_FOR_DISK))
             failures, size = 0, BATCH_RESULTS_MAX
             if etag != self._etag:
                 self._has_changed.set()
@@ -230,13 +286,62 @@ async def _attempt(check: CheckSpec, memory: Memory) -> Observation:
         return Observation(
             Outcome.PROBER_FAULT, (), f"this prober is older than the check: {error}"
         )
-    return await kind.run(check, memory, datetime.now(UTC), check.timeout_s)
+    try:
+        return await kind.run(check, memory, datetime.now(UTC), check.timeout_s)
+    except Exception as error:  # A fault of ours must neither end the check nor blame the target.
+        # Its own words may hold an address with a session in it.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{type(error).__name__} at {Path(place.filename).name} line {place.lineno}"
+        print(f"probe: the check {check.slug} met a fault of ours: {where}", file=sys.stderr)
+        return Observation(
+            Outcome.PROBER_FAULT, (), f"the prober itself failed ({type(error).__name__})"
+        )
 
 
-def _on_the_wire(seen: Observation) -> dict[str, Any]:
+def _failing_step(seen: Observation) -> str:
+    return next((step.name for step in seen.steps if step.outcome not in GOOD), "")
+
+
+def _why(seen: Observation) -> str:
+    """Return which step failed and why, in words; never empty."""
+    step = next((step for step in seen.steps if step.outcome is Outcome.TARGET_FAIL), None)
+    return f"{step.name}: {step.reason}" if step else seen.reason or "failed"
+
+
+def _on_the_wire(seen: Observation, *, answer: str) -> dict[str, Any]:
     steps = [asdict(replace(step, reason=step.reason[:REASON_CHARS_MAX])) for step in seen.steps]
     return {
         "outcome": seen.outcome,
         "reason": seen.reason[:REASON_CHARS_MAX],
         "steps": steps,
+        "warnings": [each[:WARNING_CHARS_MAX] for each in seen.warnings[:WARNINGS_MAX]],
+        "answer": "" if seen.outcome in GOOD else answer[:ANSWER_CHARS_MAX],
     }
+
+
+class Tries:
+    """The runs that operators asked for, each made once, also across restarts."""
+
+    def __init__(self, buffer: Buffer) -> None:
+        self._buffer = buffer
+        self._events: dict[str, asyncio.Event] = {}
+        self._wanted: dict[str, str] = {}
+
+    def ask(self, tries: Mapping[str, str]) -> None:
+        """Take what the server asks for; what was done before is passed over."""
+        for slug, try_id in tries.items():
+            if self._buffer.kept(f"try {slug}") != try_id:
+                self._wanted[slug] = try_id
+                self.event_of(slug).set()
+
+    def event_of(self, slug: str) -> asyncio.Event:
+        """Return what is set while a run of a check is asked for."""
+        return self._events.setdefault(slug, asyncio.Event())
+
+    def take(self, slug: str) -> str:
+        """Return the id that the run which begins now fulfils, empty when nobody asked."""
+        self.event_of(slug).clear()
+        try_id = self._wanted.pop(slug, "")
+        if try_id:
+            self._buffer.keep(f"try {slug}", try_id)
+        return try_id

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 import aiohttp
@@ -15,6 +16,7 @@ from probes.facts import CheckSpec
 SERVER_TIMEOUT_S: Final = 10.0
 # What a new list of checks may weigh; ten thousand checks of 400 bytes.
 CHECKS_BYTES_MAX: Final = 4 * 1024 * 1024
+TRY_ID_CHARS_MAX: Final = 32
 
 
 class ServerAway(Exception):
@@ -32,6 +34,8 @@ class Orders:
     etag: str
     checks: tuple[CheckSpec, ...]
     references: tuple[str, ...]
+    # Runs that an operator asked for, by check: {slug: id}.
+    tries: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, etag: str, text: str) -> "Orders":
@@ -49,7 +53,10 @@ class Orders:
                 )
                 for each in document["checks"]
             )
-            return cls(etag, checks, tuple(str(each) for each in document["references"]))
+            references = tuple(str(each) for each in document["references"])
+            asked = document.get("try", [])
+            tries = {str(each["check"]): str(each["id"])[:TRY_ID_CHARS_MAX] for each in asked}
+            return cls(etag, checks, references, tries)
         except (ValueError, KeyError, TypeError) as error:
             raise ServerAway("it answered with no list of checks") from error
 
@@ -60,6 +67,8 @@ class Server:
     def __init__(self, url: str, location: str, token: str) -> None:
         self.url = url.rstrip("/")
         self.location = location
+        # How far our clock is ahead of the server's, as its newest answer told.
+        self.clock_off_s = 0.0
         self._session = aiohttp.ClientSession(
             headers={"Authorization": f"Bearer {token}"},
             timeout=aiohttp.ClientTimeout(total=SERVER_TIMEOUT_S),
@@ -115,6 +124,7 @@ class Server:
                 data=data,
                 allow_redirects=False,
             ) as response:
+                self._compare_clocks(response.headers.get("Date", ""))
                 raw = await response.content.read(CHECKS_BYTES_MAX)
                 while not response.content.at_eof() and len(raw) < CHECKS_BYTES_MAX:
                     raw += await response.content.read(CHECKS_BYTES_MAX - len(raw))
@@ -124,6 +134,14 @@ class Server:
             raise ServerAway(f"no answer within {SERVER_TIMEOUT_S:.0f} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise ServerAway(type(error).__name__) from error
+
+    def _compare_clocks(self, date: str) -> None:
+        try:
+            told = parsedate_to_datetime(date)
+        except ValueError:
+            return  # No Date, or none that can be read: nothing to compare with.
+        if told.tzinfo is not None:
+            self.clock_off_s = (datetime.now(UTC) - told).total_seconds()
 
 
 def _said(status: int, text: str) -> str:

@@ -5,6 +5,7 @@ import pkgutil
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
+from math import inf
 from typing import Any, Final, Protocol, cast
 
 from probes.facts import (
@@ -31,6 +32,7 @@ __all__ = [
     "StepObservation",
     "Strict",
     "Watch",
+    "interval_s_max",
     "is_run_by_agents",
     "load",
     "names",
@@ -41,7 +43,7 @@ __all__ = [
 
 
 class Kind(Protocol):
-    """What a file in this folder offers; beside it `RULE`, verdict keys that it needs otherwise."""
+    """What a file in this folder offers; beside it RULE and INTERVAL_S_MAX, if it needs them."""
 
     def watches(self, spec: Mapping[str, Any]) -> tuple[Watch, ...]:
         """Return the steps with their components, in order; raise BadSpec."""
@@ -68,6 +70,11 @@ def load(name: str) -> Kind:
 def rule_of(name: str) -> Mapping[str, Any]:  # Any: numbers or null, as in `verdict:`.
     """Return the verdict keys that a kind needs otherwise than usual; none for an unknown kind."""
     return getattr(load(name), "RULE", {}) if name in names() else {}
+
+
+def interval_s_max(name: str) -> float:
+    """Return how rarely a check of a kind may run at most; no bound for most kinds."""
+    return getattr(load(name), "INTERVAL_S_MAX", inf) if name in names() else inf
 
 
 def is_run_by_agents(name: str) -> bool:

@@ -12,6 +12,7 @@ from pydantic import Field
 from yarl import URL
 
 from probes.conditions import Unmet, amount, instant
+from probes.facts import GOOD
 from probes.kinds import (
     BadSpec,
     CheckSpec,
@@ -79,8 +80,6 @@ NO_RECEIVER: Final = "MonitoredReceiverNotAssigned"
 INVALID_ARGUMENT: Final = "InvalidArgument"
 # Says "Cannot Authenticate by AccountName" of a wrong password, other things of real faults.
 AMBIGUOUS: Final = "SSO_InternalError"
-
-_GOOD: Final = (Outcome.OK, Outcome.SLOW)
 
 Json = Any  # Whatever an answer holds.
 
@@ -259,7 +258,7 @@ def _login_of_all(probers: Sequence["_Prober"], now: datetime, fresh: timedelta)
     new = [each for each in rest if each.has_just_tried(now, fresh)]
     if not new:
         last = max(rest, key=_Prober.waiting_since)
-        if looks[last].outcome not in _GOOD:
+        if looks[last].outcome not in GOOD:
             return None
         return Look(Outcome.OK, warnings=_own_faults([looks[each] for each in doubted]))
     found = _gravest([looks[each] for each in new])
@@ -290,7 +289,7 @@ def _all_doubted(
 def _read_of_all(looks: Sequence[Look]) -> Look | None:
     if not looks:
         return None
-    well = any(look.outcome in _GOOD for look in looks)
+    well = any(look.outcome in GOOD for look in looks)
     own = [look for look in looks if well and (look.is_own or look.outcome in _DOUBTED)]
     rest = [look for look in looks if look not in own]
     found = _gravest(rest)
@@ -389,7 +388,7 @@ class _Prober:
             self.read = Look(Outcome.TARGET_FAIL, words, "session", status=500)
 
     def _is_well(self) -> bool:
-        return self.login is not None and self.login.outcome in _GOOD
+        return self.login is not None and self.login.outcome in GOOD
 
     async def _log_in(self, moment: "_Moment", timeout_s: float) -> None:
         seen = await self._tried(self._entering, moment, timeout_s)
@@ -397,7 +396,7 @@ class _Prober:
         self.login = seen or Look(Outcome.TARGET_FAIL, "the log-in spoke of a session", "F3")
         self._restraint.tried_at = moment()
         self._tried_now = True
-        if self.login.outcome in _GOOD:
+        if self.login.outcome in GOOD:
             self._proven_at, self._restraint.rejections = self._restraint.tried_at, 0
         self._facts[self._digest] = self._restraint.told()
 
@@ -436,7 +435,7 @@ class _Prober:
             look = replace(
                 look, outcome=Outcome.SLOW, words=words, shape="F16", failed=("degraded_over_s",)
             )
-        failed = look.outcome not in _GOOD
+        failed = look.outcome not in GOOD
         return replace(
             look,
             words=self.values.hide(look.words),
