@@ -49,7 +49,7 @@ def beat(check: Check, *, now: datetime) -> bool:
     Check.objects.filter(pk=check.pk).update(beat_at=now)
     step = StepObservation(STEP, _options(check).component, Outcome.OK)
     return services.record_own(
-        check, outcome=Outcome.OK, step=step, sequence=_milliseconds(now), now=now
+        check, outcome=Outcome.OK, step=step, sequence=_milliseconds(now), at=now, now=now
     )
 
 
@@ -91,6 +91,7 @@ def _note_silence(check: Check, heard_at: datetime, now: datetime) -> None:
         outcome=Outcome.TARGET_FAIL,
         step=step,
         sequence=_milliseconds(due_at),
+        at=due_at,
         now=now,
     )
 

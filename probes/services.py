@@ -222,14 +222,20 @@ def _row(
         steps=[] if is_off else list(result.steps),
         total_ms=result.total_ms,
         first_step="" if is_off else result.first_step,
-        warnings=list(result.warnings),
-        answer=result.answer,
+        warnings=[] if is_off else list(result.warnings),
+        answer="" if is_off else result.answer,
         try_id=result.try_id,
     )
 
 
 def record_own(
-    check: Check, *, outcome: Outcome, step: StepObservation, sequence: int, now: datetime
+    check: Check,
+    *,
+    outcome: Outcome,
+    step: StepObservation,
+    sequence: int,
+    at: datetime,
+    now: datetime,
 ) -> bool:
     """Keep what the server itself saw, for each location of a check; say whether it was new.
 
@@ -246,8 +252,8 @@ def record_own(
                 of_check=check,
                 location=location,
                 sequence=sequence,
-                at=now,
-                received_at=now,
+                at=at,
+                received_at=at,
                 outcome=outcome,
                 first_outcome=outcome,
                 steps=[asdict(step)],

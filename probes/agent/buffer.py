@@ -29,6 +29,8 @@ class Buffer:
 
     def __init__(self, path: Path, results_max: int = BUFFER_RESULTS_MAX) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Answers of services stand in it: for nobody else on this machine.
+        path.touch(mode=0o600)
         self._database = sqlite3.connect(path, isolation_level=None)
         # A killed process loses nothing; only a power cut may, and the next run makes up for it.
         self._database.executescript(
