@@ -10,7 +10,14 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
 from incidents.lifecycle import Impact
@@ -127,6 +134,13 @@ class CheckWords(_Words):
     verdict: dict[str, Any] = Field(  # Any: numbers or null; probes.verdict.Rule judges them
         default={}, description="an object as {consecutive: 2}"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_the_kind_needs_it(cls, raw: Any) -> Any:  # Any: whatever the file holds
+        rule = kinds.rule_of(str(raw.get("kind"))) if isinstance(raw, dict) else {}
+        verdict = raw.get("verdict", {}) if rule else None
+        return {**raw, "verdict": {**rule, **verdict}} if isinstance(verdict, dict) else raw
 
     @property
     def spec(self) -> dict[str, Any]:  # Any: each kind reads its own keys
@@ -506,6 +520,9 @@ def _check(
         for problem in error.problems:
             yield _problem(source, key, problem)
         return
+    longest_s = kinds.interval_s_max(check.kind)
+    if check.interval_s > longest_s:
+        yield source.wrong(f"{key}.interval_s", f"at most {longest_s:,} for kind {check.kind}")
     for name in sorted({watch.component for watch in watches} - set(components)):
         place = next((p for p in _places(check, key) if source.at(p) == name), key)
         yield source.fault(
@@ -528,11 +545,10 @@ def _problem(source: _Source, check: str, problem: kinds.Problem) -> Fault:
 
 def _places(check: CheckWords, key: str) -> Iterator[str]:
     """Yield where a check may name a component."""
-    steps = check.spec.get("steps")
-    if isinstance(steps, list):
-        for index, step in enumerate(steps):
+    for part, steps in check.spec.items():
+        for index, step in enumerate(steps if isinstance(steps, list) else ()):
             if isinstance(step, dict) and "component" in step:
-                yield f"{key}.steps[{index}].component"
+                yield f"{key}.{part}[{index}].component"
     yield from (f"{key}.{name}" for name in check.spec if name.endswith("component"))
 
 
@@ -563,6 +579,8 @@ _ORDER = [
     "json",
     "form",
     "body",
+    "write",
+    "read",
     "steps",
     "expect",
     "status",

@@ -20,6 +20,9 @@ PATTERN_CHOICES_MAX: Final = 8
 # Backtracking costs at most length ** (open repeats + 1) steps. The lengths keep that near
 # 10 million: 0.05 s (measured 2026-11-23 with `.*.*[^a]` on 400 times `a`).
 TEXT_CHARS_MAX: Final = {0: 262_144, 1: 4_000, 2: 400, 3: 100}
+# Each choice doubles that work: `.*a?a?a?a?a?a?a?a?b` on 4,000 times `a` took 27 s, on 250 of
+# them 0.1 s (2026-11-23). Without open repeats there is room for six choices.
+FREE_CHOICES: Final = 6
 # What of a value is shown in a reason: enough to recognise, too little to hold a record.
 SHOWN_CHARS_MAX: Final = 60
 # Numbers above this are milliseconds since 1970; as seconds they would lie in the year 5138.
@@ -97,7 +100,8 @@ def compile_pattern(pattern: str) -> tuple[re.Pattern[str], int]:
             f"{pattern!r} has more than {max(TEXT_CHARS_MAX)} open repeats"
             f" or {PATTERN_CHOICES_MAX} choices"
         )
-    return compiled, TEXT_CHARS_MAX[repeats]
+    doublings = choices / (repeats + 1) if repeats else max(0, choices - FREE_CHOICES)
+    return compiled, int(TEXT_CHARS_MAX[repeats] / 2**doublings)
 
 
 def unmet(

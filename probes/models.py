@@ -7,12 +7,14 @@ from django.db.models import Q
 from django.utils import timezone
 
 from incidents.models import NAME_CHARS_MAX, Component, Incident, Page
-from probes.kinds import Outcome
+from probes.facts import ANSWER_CHARS_MAX, Outcome
 from probes.verdict import VETO_S, Publish, Word
 
 SLUG_CHARS_MAX = 64
 WORD_CHARS_MAX = 16
 REASON_CHARS_MAX = 2000
+STEP_CHARS_MAX = 100
+TRY_ID_CHARS_MAX = 32
 
 
 class Check(models.Model):
@@ -29,6 +31,12 @@ class Check(models.Model):
     enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now)
     changed_at = models.DateTimeField(default=timezone.now)
+    # An operator asks for a run now; the agents' result carries the id.
+    try_id = models.CharField(max_length=TRY_ID_CHARS_MAX, blank=True, default="")
+    try_asked_at = models.DateTimeField(null=True, blank=True)
+    beat_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the newest heartbeat arrived (kind heartbeat)."
+    )
 
     class Meta:
         ordering: ClassVar = ["slug"]
@@ -103,6 +111,14 @@ class Result(models.Model):
     reason = models.CharField(max_length=REASON_CHARS_MAX, blank=True, default="")
     steps = models.JSONField(default=list)
     total_ms = models.FloatField(default=0)
+    # The failing step of the first attempt, before any retry.
+    first_step = models.CharField(max_length=STEP_CHARS_MAX, blank=True, default="")
+    # Sentences about what is strange and no failure.
+    warnings = models.JSONField(default=list, blank=True)
+    # The beginning of what a failing step was answered, without secrets.
+    answer = models.TextField(max_length=ANSWER_CHARS_MAX, blank=True, default="")
+    # The request of an operator that this run fulfils (Check.try_id).
+    try_id = models.CharField(max_length=TRY_ID_CHARS_MAX, blank=True, default="")
 
     class Meta:
         indexes: ClassVar = [

@@ -5,7 +5,7 @@ import json
 import logging
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 # 160 bits; security.md asks for 128 or more.
 TOKEN_BYTES: Final = 20
+TRY_ID_BYTES: Final = 8
 # A clock this far off makes ages and orders wrong: detection.md, D30, asks for 10 minutes within
 # a minute; a minute is a tenth of the shortest sensible max_age_s.
 SKEW_MAX_S: Final = 60.0
@@ -75,7 +76,7 @@ def orders(location: Location) -> tuple[str, str]:
     checks = [
         check
         for check in Check.objects.filter(enabled=True).order_by("slug")
-        if location.name in check.locations
+        if location.name in check.locations and kinds.is_run_by_agents(check.kind)
     ]
     page = Page.objects.order_by("id").only("references").first()
     document = {
@@ -92,9 +93,21 @@ def orders(location: Location) -> tuple[str, str]:
             }
             for check in checks
         ],
+        "try": [{"check": check.slug, "id": check.try_id} for check in checks if check.try_id],
     }
     text = json.dumps(document, sort_keys=True)
     return f'"{hashlib.sha256(text.encode()).hexdigest()[:24]}"', text
+
+
+def ask_to_try(check: Check, *, now: datetime) -> None:
+    """Ask the agents of a check for a run at once; its result carries the check's `try_id`.
+
+    Agents ask for their checks every 10 s at least, and with every result they hand in.
+    """
+    if not kinds.is_run_by_agents(check.kind):
+        raise Refused(f"{check.slug} cannot be tried: nobody runs it, it is listened for.")
+    check.try_id, check.try_asked_at = secrets.token_hex(TRY_ID_BYTES), now
+    check.save(update_fields=["try_id", "try_asked_at"])
 
 
 # ---- results ------------------------------------------------------------------------------
@@ -113,6 +126,10 @@ class NewResult:
     reason: str
     steps: tuple[Mapping[str, Any], ...]  # Any: StepObservation as JSON.
     total_ms: float
+    first_step: str = ""
+    warnings: tuple[str, ...] = ()
+    answer: str = ""
+    try_id: str = ""
 
 
 def record(
@@ -140,17 +157,25 @@ def record(
         location.skew_s, location.dropped = skew_s, dropped
         location.save(update_fields=["last_seen_at", "skew_s", "dropped"])
     for check in {row.of_check_id: row.of_check for row in rows}.values():
-        try:
-            judge_check(check, now=now)
-        except (Refused, IllegalMove) as error:
-            # A person moved the incident at the same moment; the clock looks again in a second.
-            log.warning("the verdict of %s waits: %s", check.slug, error)
+        _judge_later_if_refused(check, now=now)
     return len(rows)
+
+
+def _judge_later_if_refused(check: Check, *, now: datetime) -> None:
+    try:
+        judge_check(check, now=now)
+    except (Refused, IllegalMove) as error:
+        # A person moved the incident at the same moment; the clock looks again in a second.
+        log.warning("the verdict of %s waits: %s", check.slug, error)
 
 
 def _checks_of(location: Location) -> list[Check]:
     checks = Check.objects.filter(enabled=True).select_related("page")
-    return [check for check in checks if location.name in check.locations]
+    return [
+        check
+        for check in checks
+        if location.name in check.locations and kinds.is_run_by_agents(check.kind)
+    ]
 
 
 def _new_rows(
@@ -196,7 +221,57 @@ def _row(
         # Ages told by a wrong clock are worth nothing.
         steps=[] if is_off else list(result.steps),
         total_ms=result.total_ms,
+        first_step="" if is_off else result.first_step,
+        warnings=[] if is_off else list(result.warnings),
+        answer="" if is_off else result.answer,
+        try_id=result.try_id,
     )
+
+
+def record_own(
+    check: Check,
+    *,
+    outcome: Outcome,
+    step: StepObservation,
+    sequence: int,
+    at: datetime,
+    now: datetime,
+) -> bool:
+    """Keep what the server itself saw, for each location of a check; say whether it was new.
+
+    A sequence counts once, however many processes saw the same.
+    """
+    with transaction.atomic():
+        locations = [_own_location(name, now) for name in sorted(check.locations)]
+        # Their locks order all who count results.
+        list(Location.objects.select_for_update().filter(pk__in=[each.pk for each in locations]))
+        if Result.objects.filter(of_check=check, sequence=sequence).exists():
+            return False
+        rows = [
+            Result(
+                of_check=check,
+                location=location,
+                sequence=sequence,
+                at=at,
+                received_at=at,
+                outcome=outcome,
+                first_outcome=outcome,
+                steps=[asdict(step)],
+                first_step=step.name if outcome is Outcome.TARGET_FAIL else "",
+            )
+            for location in locations
+        ]
+        Result.objects.bulk_create(rows)
+        _count(rows)
+    _judge_later_if_refused(check, now=now)
+    return True
+
+
+def _own_location(name: str, now: datetime) -> Location:
+    """Return a location; one that no agent has yet gets a token that nobody knows."""
+    unknown = hash_token(secrets.token_urlsafe(TOKEN_BYTES))
+    defaults = {"token_hash": unknown, "created_at": now}
+    return Location.objects.get_or_create(name=name, defaults=defaults)[0]
 
 
 _COUNTED: Final[Mapping[str, str]] = {

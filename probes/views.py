@@ -11,12 +11,18 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_safe
 
-from probes import services
-from probes.kinds import Outcome
-from probes.models import REASON_CHARS_MAX, SLUG_CHARS_MAX, Location
+from probes import heartbeats, services
+from probes.facts import ANSWER_CHARS_MAX, WARNING_CHARS_MAX, WARNINGS_MAX, Outcome
+from probes.models import (
+    REASON_CHARS_MAX,
+    SLUG_CHARS_MAX,
+    STEP_CHARS_MAX,
+    TRY_ID_CHARS_MAX,
+    Location,
+)
 from probes.services import NewResult
 
-# An agent sends at most 500 results and 1 MB at once (agent.py).
+# An agent sends at most 500 results and 1 MB at once (agent/).
 BATCH_RESULTS_MAX: Final = 1000
 BATCH_BYTES_MAX: Final = 2 * 1024 * 1024
 STEPS_MAX: Final = 50
@@ -51,8 +57,14 @@ def results(request: HttpRequest) -> HttpResponseBase:
 @csrf_exempt  # an agent has a token, no session
 @require_http_methods(["GET", "POST", "HEAD"])
 def heartbeat(request: HttpRequest, token: str) -> HttpResponse:
-    """Take a sign of life. No check listens to heartbeats yet: every token is unknown."""
-    return _error(404, "No check has this heartbeat token.")
+    """Take a sign of life; the token is the proof."""
+    check = heartbeats.check_of(token)
+    if check is None:
+        return _error(404, "No check has this heartbeat token.")
+    heartbeats.beat(check, now=timezone.now())
+    answer = HttpResponse("OK\n", content_type="text/plain")
+    answer["Cache-Control"] = "no-store"
+    return answer
 
 
 def _for_agents(request: HttpRequest, view: View) -> HttpResponseBase:
@@ -81,7 +93,8 @@ def _checks(request: HttpRequest, location: Location) -> HttpResponseBase:
 
 
 def _results(request: HttpRequest, location: Location) -> HttpResponseBase:
-    if int(request.headers.get("Content-Length") or 0) > BATCH_BYTES_MAX:
+    length = request.headers.get("Content-Length") or "0"
+    if not length.isdecimal() or int(length) > BATCH_BYTES_MAX:
         return _error(413, f"A batch has at most {BATCH_BYTES_MAX:,} bytes.")
     now = timezone.now()
     try:
@@ -130,6 +143,15 @@ def _result(raw: Json, where: str, now: datetime) -> NewResult:
         reason=_text(each.get("reason", ""), f"{where}.reason", REASON_CHARS_MAX),
         steps=tuple(_step(step, f"{where}.steps[{at}]") for at, step in enumerate(steps)),
         total_ms=_number(each.get("total_ms", 0), f"{where}.total_ms"),
+        first_step=_text(each.get("first_step", ""), f"{where}.first_step", STEP_CHARS_MAX),
+        warnings=tuple(
+            _text(words, f"{where}.warnings[{at}]", WARNING_CHARS_MAX)
+            for at, words in enumerate(
+                _list(each.get("warnings", []), f"{where}.warnings", WARNINGS_MAX)
+            )
+        ),
+        answer=_text(each.get("answer", ""), f"{where}.answer", ANSWER_CHARS_MAX),
+        try_id=_text(each.get("try", ""), f"{where}.try", TRY_ID_CHARS_MAX),
     )
 
 
@@ -141,7 +163,7 @@ def _step(raw: Json, where: str) -> Mapping[str, Json]:
     if len(phases) > PHASES_MAX:
         raise Malformed(f"{where}.phases_ms: expected at most {PHASES_MAX} phases.")
     return {
-        "name": _text(each.get("name"), f"{where}.name", 100),
+        "name": _text(each.get("name"), f"{where}.name", STEP_CHARS_MAX),
         "component": _text(each.get("component"), f"{where}.component", SLUG_CHARS_MAX),
         "outcome": _outcome(each.get("outcome"), f"{where}.outcome").value,
         "reason": _text(each.get("reason", ""), f"{where}.reason", REASON_CHARS_MAX),

@@ -27,7 +27,7 @@ def _variables() -> set[str]:
     files = [
         ROOT / "statuspage" / "settings.py",
         ROOT / "statuspage" / "supervisor.py",
-        ROOT / "probes" / "agent.py",
+        *sorted((ROOT / "probes" / "agent").glob("*.py")),
         *sorted((ROOT / "notifications" / "channels").glob("*.py")),
     ]
     found: set[str] = set()
@@ -182,7 +182,7 @@ _SAID = [
     ("statuspage/supervisor.py", "starting it again"),
     ("statuspage/supervisor.py", "killing it"),
     ("statuspage/supervisor.py", "the start was refused; the sentence above says why"),
-    ("probes/agent.py", "checks not fetched from"),
+    ("probes/agent/prober.py", "checks not fetched from"),
 ]
 
 

@@ -12,7 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PURE = [
     *("incidents/lifecycle.py", "incidents/facts.py", "incidents/uptime.py", "incidents/wire.py"),
     "subscribers/addresses.py",
-    *("probes/conditions.py", "probes/verdict.py"),
+    *("probes/conditions.py", "probes/verdict.py", "probes/facts.py", "probes/options.py"),
+    *("probes/restraint.py", "probes/steps.py", "probes/values.py"),
     *(
         "notifications/messages.py",
         "notifications/routing.py",
@@ -23,7 +24,7 @@ PURE = [
 ]
 NO_ORM = [
     *PURE,
-    *("probes/agent.py", "public/watchdog.py"),
+    *("probes/web.py", "probes/walk.py", "public/watchdog.py"),
     *(
         "statuspage/supervisor.py",
         "statuspage/demonstration.py",
@@ -34,6 +35,7 @@ NO_ORM = [
         str(path.relative_to(ROOT))
         for path in sorted((ROOT / "notifications/channels").glob("*.py"))
     ),
+    *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "probes/agent").glob("*.py"))),
     *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "probes/kinds").glob("*.py"))),
 ]
 CLOCKS = {"now", "utcnow", "today", "time", "monotonic", "perf_counter"}

@@ -2,112 +2,48 @@
 
 import importlib
 import pkgutil
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import datetime
-from enum import StrEnum
 from functools import cache
-from typing import Any, Protocol, cast
+from math import inf
+from typing import Any, Final, Protocol, cast
 
+from probes.facts import (
+    BadSpec,
+    CheckSpec,
+    Memory,
+    Observation,
+    Outcome,
+    Problem,
+    StepObservation,
+    Watch,
+    worst,
+)
+from probes.options import Strict, read_options
 
-class Outcome(StrEnum):
-    """What one attempt says. Only `target_fail` counts against the target."""
-
-    OK = "ok"
-    SLOW = "slow"
-    TARGET_FAIL = "target_fail"
-    AUTH_SUSPECT = "auth_suspect"
-    BLOCKED_US = "blocked_us"
-    PROBER_FAULT = "prober_fault"
-
-
-class BadSpec(ValueError):
-    """A check that cannot be run: one problem per line, as `key: what was expected`."""
-
-    def __init__(self, problems: tuple["Problem", ...]) -> None:
-        super().__init__("; ".join(f"{each.key}: {each.words}" for each in problems))
-        self.problems = problems
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong with one key of a check; `key` as in `steps[0].expect.status`."""
-
-    key: str
-    words: str
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """One step of a check and the component that it speaks for."""
-
-    step: str
-    component: str
-
-
-@dataclass(frozen=True, slots=True)
-class CheckSpec:
-    """What a prober is asked to watch; `spec` is the kind's own, with `${NAME}` unfilled."""
-
-    slug: str
-    kind: str
-    interval_s: float
-    timeout_s: float
-    retry_after_s: float
-    spec: Mapping[str, Any]  # Any: each kind reads its own keys.
-
-
-@dataclass(frozen=True, slots=True)
-class StepObservation:
-    """What one step saw. `reason` is empty when nothing was wrong; it holds no secret."""
-
-    name: str
-    component: str
-    outcome: Outcome
-    reason: str = ""
-    # Names of the conditions that failed, as in `expect`.
-    failed: tuple[str, ...] = ()
-    # The shape of a failure: refused, dns, tls, timeout, http, body, redirect, private.
-    shape: str = ""
-    status: int | None = None
-    # dns, connect, tls, first_byte, total.
-    phases_ms: Mapping[str, float] = field(default_factory=dict)
-    # Which account was rejected, as a digest that tells accounts apart and names nobody.
-    account: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """What one attempt of a check saw; steps that did not run are not in it."""
-
-    outcome: Outcome
-    steps: tuple[StepObservation, ...]
-    # Said when no step could run: a prober's own fault.
-    reason: str = ""
-
-
-class Memory:
-    """What a kind keeps between the runs of one check, closed when the check goes."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self.environ = environ
-        self.kept: dict[str, Any] = {}  # Any: each kind keeps its own things.
-        self._closing = AsyncExitStack()
-
-    def keep(self, name: str, thing: object, close: Callable[[], Awaitable[None]]) -> None:
-        """Keep a thing that has to be closed."""
-        self.kept[name] = thing
-        self._closing.push_async_callback(close)
-
-    async def close(self) -> None:
-        """Close what is kept, last first."""
-        await self._closing.aclose()
-        self.kept.clear()
+__all__ = [
+    "BadSpec",
+    "CheckSpec",
+    "Kind",
+    "Memory",
+    "Observation",
+    "Outcome",
+    "Problem",
+    "StepObservation",
+    "Strict",
+    "Watch",
+    "interval_s_max",
+    "is_run_by_agents",
+    "load",
+    "names",
+    "read_options",
+    "rule_of",
+    "worst",
+]
 
 
 class Kind(Protocol):
-    """What a file in this folder offers."""
+    """What a file in this folder offers; beside it RULE and INTERVAL_S_MAX, if it needs them."""
 
     def watches(self, spec: Mapping[str, Any]) -> tuple[Watch, ...]:
         """Return the steps with their components, in order; raise BadSpec."""
@@ -131,19 +67,19 @@ def load(name: str) -> Kind:
     return cast(Kind, importlib.import_module(f"{__name__}.{name}"))
 
 
-def worst(outcomes: tuple[Outcome, ...]) -> Outcome:
-    """Return what a run says whose steps said `outcomes`."""
-    for outcome in _WORST_FIRST:
-        if outcome in outcomes:
-            return outcome
-    return Outcome.OK
+def rule_of(name: str) -> Mapping[str, Any]:  # Any: numbers or null, as in `verdict:`.
+    """Return the verdict keys that a kind needs otherwise than usual; none for an unknown kind."""
+    return getattr(load(name), "RULE", {}) if name in names() else {}
 
 
-# A fault of the prober says nothing of the target, whatever the earlier steps saw.
-_WORST_FIRST = (
-    Outcome.PROBER_FAULT,
-    Outcome.TARGET_FAIL,
-    Outcome.AUTH_SUSPECT,
-    Outcome.BLOCKED_US,
-    Outcome.SLOW,
-)
+def interval_s_max(name: str) -> float:
+    """Return how rarely a check of a kind may run at most; no bound for most kinds."""
+    return getattr(load(name), "INTERVAL_S_MAX", inf) if name in names() else inf
+
+
+def is_run_by_agents(name: str) -> bool:
+    """Say whether agents run a kind; a heartbeat is only listened for, by the server."""
+    return name not in _LISTENED_FOR
+
+
+_LISTENED_FOR: Final = frozenset({"heartbeat"})

@@ -6,10 +6,18 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field
 
-from probes.kinds import BadSpec, CheckSpec, Memory, Observation, Outcome, Watch
-from probes.kinds.http import Strict, problem_of
+from probes.kinds import (
+    BadSpec,
+    CheckSpec,
+    Memory,
+    Observation,
+    Outcome,
+    Strict,
+    Watch,
+    read_options,
+)
 from probes.kinds.tcp import Clock, Host, addresses_of, one_step, why
 
 STEP: Final = "resolve"
@@ -35,21 +43,13 @@ class Options(Strict):
 
 def watches(spec: Mapping[str, Any]) -> tuple[Watch, ...]:
     """Return the one step with its component; raise BadSpec when the check is wrong."""
-    return (Watch(STEP, parse(spec).component),)
-
-
-def parse(spec: Mapping[str, Any]) -> Options:
-    """Read a check's own keys; raise BadSpec naming each wrong one."""
-    try:
-        return Options.model_validate(dict(spec))
-    except ValidationError as error:
-        raise BadSpec(tuple(problem_of(each) for each in error.errors())) from None
+    return (Watch(STEP, read_options(Options, spec).component),)
 
 
 async def run(check: CheckSpec, memory: Memory, now: datetime, timeout_s: float) -> Observation:
     """Resolve once, with the resolver of this machine."""
     try:
-        options = parse(check.spec)
+        options = read_options(Options, check.spec)
     except BadSpec as error:
         return Observation(Outcome.PROBER_FAULT, (), f"the check cannot be run: {error}")
     clock = Clock()

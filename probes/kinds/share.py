@@ -1,18 +1,18 @@
 """Kind `share`: the Dexcom Share calls, as the publisher's clients or the Follow app make them."""
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
 import aiohttp
-from pydantic import Field, ValidationError
+from pydantic import Field
 from yarl import URL
 
 from probes.conditions import Unmet, amount, instant
+from probes.facts import GOOD
 from probes.kinds import (
     BadSpec,
     CheckSpec,
@@ -20,24 +20,24 @@ from probes.kinds import (
     Observation,
     Outcome,
     StepObservation,
+    Strict,
     Watch,
+    read_options,
     worst,
 )
-from probes.kinds.http import (
+from probes.restraint import LONG_AGO, Restraint, account_digest
+from probes.values import NotFilled, Values
+from probes.walk import FORBIDDEN, TOO_MANY
+from probes.web import (
     BODY_BYTES_MAX,
     MARKS,
-    TOO_MANY,
     Answer,
     Broken,
     Client,
     Marks,
-    NotFilled,
     Refused,
-    Strict,
-    Values,
     document_of,
     in_words,
-    problem_of,
     read_answer,
     text_of,
 )
@@ -45,17 +45,13 @@ from probes.kinds.http import (
 LOG_IN: Final = "log in"
 READ: Final = "newest reading"
 ACCOUNTS_MAX: Final = 10
-# detection.md 2.3, point 0: a rejected log-in is never retried, or we lock the account ourselves.
-LOGIN_EVERY: Final = timedelta(seconds=60)
-REJECTIONS_MAX: Final = 2
-FREEZE: Final = timedelta(minutes=15)
 # Until then an account that worked is taken for sound, and a rejection of all for the vendor's.
 PROVEN_FOR: Final = timedelta(hours=24)
 # follow-service.md, F19.
 FUTURE_S_MAX: Final = 60.0
 # detection.md 2.3, rule E.
 SLOW_OVER_S: Final = 5.0
-# An attempt's retry comes within half an interval (agent.py); what was seen then still counts.
+# An attempt's retry comes within half an interval (agent/schedule.py); what was seen then still counts.
 STILL_COUNTS: Final = 0.6
 # Reaches back a day: an old reading is told from none at all. pydexcom 0.5.1 has the bounds.
 MINUTES: Final = 1440
@@ -64,9 +60,12 @@ APPLICATION_ID: Final = "d89443d2-327c-4a6f-89e5-496bbb0317db"
 ZERO_ID: Final = "00000000-0000-0000-0000-000000000000"
 ID_CHARS_MAX: Final = 100
 CODE_CHARS_MAX: Final = 60
-FORBIDDEN: Final = 403
 OVERLOADED: Final = frozenset({502, 503, 504})
-LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+# The fields of a reading (follow-service.md 1.2); others are a change of its form.
+KNOWN: Final = frozenset({"DT", "ST", "WT", "Trend", "Value"})
+FIELDS_SHOWN_MAX: Final = 5
+NAME_CHARS_MAX: Final = 40
 
 REJECTING: Final = frozenset(
     {
@@ -81,8 +80,6 @@ NO_RECEIVER: Final = "MonitoredReceiverNotAssigned"
 INVALID_ARGUMENT: Final = "InvalidArgument"
 # Says "Cannot Authenticate by AccountName" of a wrong password, other things of real faults.
 AMBIGUOUS: Final = "SSO_InternalError"
-
-_GOOD: Final = (Outcome.OK, Outcome.SLOW)
 
 Json = Any  # Whatever an answer holds.
 
@@ -113,19 +110,11 @@ class Options(Strict):
 
 def watches(spec: Mapping[str, Any]) -> tuple[Watch, ...]:
     """Return the steps with their components; raise BadSpec when the check is wrong."""
-    options = parse(spec)
+    options = read_options(Options, spec)
     return (
         Watch(LOG_IN, options.login_component or options.component),
         Watch(READ, options.component),
     )
-
-
-def parse(spec: Mapping[str, Any]) -> Options:
-    """Read a check's own keys; raise BadSpec naming each wrong one."""
-    try:
-        return Options.model_validate(dict(spec))
-    except ValidationError as error:
-        raise BadSpec(tuple(problem_of(each) for each in error.errors())) from None
 
 
 # ---- what was seen ------------------------------------------------------------------------
@@ -133,7 +122,7 @@ def parse(spec: Mapping[str, Any]) -> Options:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one account met with in one step; `words` without a failure are a warning."""
+    """What one account met with in one step."""
 
     outcome: Outcome
     words: str = ""
@@ -144,6 +133,10 @@ class Look:
     # Only this account may be meant, as with F20: no outage while another one is well.
     is_own: bool = False
     account: str = ""
+    # What is strange and no failure.
+    warnings: tuple[str, ...] = ()
+    # The beginning of a failing answer, without secrets.
+    answer: str = ""
 
 
 class _Saw(Exception):
@@ -180,17 +173,18 @@ async def run(check: CheckSpec, memory: Memory, now: datetime, timeout_s: float)
     due = _due(probers, now)
     await asyncio.gather(*(each.look(now, timeout_s, may_log_in=each in due) for each in probers))
     fresh = timedelta(seconds=check.interval_s * STILL_COUNTS)
-    return _observed(probers, parse(check.spec), now, fresh)
+    return _observed(probers, read_options(Options, check.spec), now, fresh)
 
 
 def _probers(check: CheckSpec, memory: Memory) -> list["_Prober"]:
     if "probers" not in memory.kept:
-        options = parse(check.spec)
+        options = read_options(Options, check.spec)
+        facts = memory.facts.setdefault("accounts", {})
         probers: list[_Prober] = []
         for index, account in enumerate(options.accounts):
             client = Client(allow_private=options.allow_private)
             memory.keep(f"client {index}", client, client.session.close)
-            probers.append(_Prober(options, account, client, memory.environ))
+            probers.append(_Prober(options, account, client, memory.environ, facts))
         memory.kept["probers"] = probers
     found: list[_Prober] = memory.kept["probers"]
     return found
@@ -218,7 +212,13 @@ def _observed(
     )
     if not steps:
         return Observation(Outcome.PROBER_FAULT, (), "no account may log in yet")
-    return Observation(worst(tuple(step.outcome for step in steps)), steps)
+    seen = [look for look in (login, read) if look is not None]
+    return Observation(
+        outcome=worst(tuple(step.outcome for step in steps)),
+        steps=steps,
+        warnings=tuple(dict.fromkeys(each for look in seen for each in look.warnings)),
+        answer=next((look.answer for look in seen if look.answer), ""),
+    )
 
 
 def _step(name: str, component: str, look: Look) -> StepObservation:
@@ -237,9 +237,14 @@ def _step(name: str, component: str, look: Look) -> StepObservation:
 
 def _named(look: Look, prober: "_Prober", probers: Sequence["_Prober"]) -> Look:
     """Say whose look it was, by its place in the list: its name is a secret."""
-    if len(probers) == 1 or not look.words:
+    if len(probers) == 1:
         return look
-    return replace(look, words=f"account {probers.index(prober) + 1}: {look.words}")
+    name = f"account {probers.index(prober) + 1}"
+    return replace(
+        look,
+        words=f"{name}: {look.words}" if look.words else "",
+        warnings=tuple(f"{name}: {each}" for each in look.warnings),
+    )
 
 
 def _login_of_all(probers: Sequence["_Prober"], now: datetime, fresh: timedelta) -> Look | None:
@@ -252,15 +257,12 @@ def _login_of_all(probers: Sequence["_Prober"], now: datetime, fresh: timedelta)
         return _all_doubted(doubted, looks, len(probers), now)
     new = [each for each in rest if each.has_just_tried(now, fresh)]
     if not new:
-        last = max(rest, key=lambda each: each.logged_in_at)
-        if looks[last].outcome not in _GOOD:
+        last = max(rest, key=_Prober.waiting_since)
+        if looks[last].outcome not in GOOD:
             return None
-        return Look(Outcome.OK, _warning([looks[each] for each in doubted]))
+        return Look(Outcome.OK, warnings=_own_faults([looks[each] for each in doubted]))
     found = _gravest([looks[each] for each in new])
-    if found.outcome in _GOOD:
-        words = _warning([found, *(looks[each] for each in doubted)])
-        return replace(found, words=words)
-    return found
+    return replace(found, warnings=found.warnings + _own_faults([looks[each] for each in doubted]))
 
 
 _DOUBTED: Final = (Outcome.AUTH_SUSPECT, Outcome.PROBER_FAULT)
@@ -287,12 +289,12 @@ def _all_doubted(
 def _read_of_all(looks: Sequence[Look]) -> Look | None:
     if not looks:
         return None
-    well = any(look.outcome in _GOOD for look in looks)
+    well = any(look.outcome in GOOD for look in looks)
     own = [look for look in looks if well and (look.is_own or look.outcome in _DOUBTED)]
-    found = _gravest([look for look in looks if look not in own])
-    if found.outcome in _GOOD:
-        return replace(found, words=_warning([found, *own]))
-    return found
+    rest = [look for look in looks if look not in own]
+    found = _gravest(rest)
+    warnings = [each for look in rest for each in look.warnings]
+    return replace(found, warnings=tuple(warnings) + _own_faults(own))
 
 
 def _gravest(looks: Sequence[Look]) -> Look:
@@ -300,8 +302,9 @@ def _gravest(looks: Sequence[Look]) -> Look:
     return next(look for look in looks if look.outcome is outcome)
 
 
-def _warning(looks: Sequence[Look]) -> str:
-    return "; ".join(dict.fromkeys(look.words for look in looks if look.words))
+def _own_faults(looks: Sequence[Look]) -> tuple[str, ...]:
+    """Say of single accounts what is wrong with them: the prober's fault, not the target's."""
+    return tuple(f"{Outcome.PROBER_FAULT}: {look.words}" for look in looks if look.words)
 
 
 # ---- one account --------------------------------------------------------------------------
@@ -316,6 +319,7 @@ class _Prober:
         account: Credentials,
         client: Client,
         environ: Mapping[str, str],
+        facts: dict[str, Json],
     ) -> None:
         self.options = options
         self.account = account
@@ -324,34 +328,38 @@ class _Prober:
         self.values = Values(environ)
         self.session_id = ""
         self.login: Look | None = None
-        # When the newest log-in ended.
-        self.logged_in_at = LONG_AGO
         self.read: Look | None = None
         self._tried_now = False
-        self._digest = ""
+        self._facts = facts
+        self._digest = account_digest(f"{options.url} {self._name()}")
+        self._restraint = Restraint.of(facts.get(self._digest))
+        # Not kept on disk: other credentials after a restart have proven nothing.
         self._proven_at = LONG_AGO
-        self._rejections = 0
-        self._frozen_until = LONG_AGO
+        self._answer = ""
 
     # -- when --
 
     def may_log_in(self, now: datetime) -> bool:
-        """Say whether a log-in now cannot lock the account. A clock set back does not freeze it."""
-        is_soon = timedelta(0) <= now - self.logged_in_at < LOGIN_EVERY
-        is_frozen = timedelta(0) < self._frozen_until - now <= FREEZE
-        return not is_soon and not is_frozen
+        """Say whether a log-in now cannot lock the account."""
+        return not self._restraint.is_soon(now) and not self._restraint.is_frozen(now)
 
     def waiting_since(self) -> datetime:
         """Return when its newest log-in was."""
-        return self.logged_in_at
+        return self._restraint.tried_at
 
     def has_just_tried(self, now: datetime, fresh: timedelta) -> bool:
         """Say whether its newest log-in belongs to the run that began at `now`, or to its retry."""
-        return self._tried_now or timedelta(0) <= now - self.logged_in_at <= fresh
+        return self._tried_now or timedelta(0) <= now - self.waiting_since() <= fresh
 
     def is_proven(self, now: datetime) -> bool:
         """Say whether these very credentials worked of late."""
         return now - self._proven_at < PROVEN_FOR
+
+    def _name(self) -> str:
+        try:
+            return Values(self.environ).fill(self.account.name)
+        except NotFilled:
+            return self.account.name
 
     # -- the two steps --
 
@@ -380,21 +388,23 @@ class _Prober:
             self.read = Look(Outcome.TARGET_FAIL, words, "session", status=500)
 
     def _is_well(self) -> bool:
-        return self.login is not None and self.login.outcome in _GOOD
+        return self.login is not None and self.login.outcome in GOOD
 
     async def _log_in(self, moment: "_Moment", timeout_s: float) -> None:
         seen = await self._tried(self._entering, moment, timeout_s)
         # A session that a log-in itself calls unknown is a fault like any other.
         self.login = seen or Look(Outcome.TARGET_FAIL, "the log-in spoke of a session", "F3")
-        self.logged_in_at = moment()
+        self._restraint.tried_at = moment()
         self._tried_now = True
-        if self.login.outcome in _GOOD:
-            self._proven_at, self._rejections = self.logged_in_at, 0
+        if self.login.outcome in GOOD:
+            self._proven_at, self._restraint.rejections = self._restraint.tried_at, 0
+        self._facts[self._digest] = self._restraint.told()
 
     async def _tried(self, step: "_Doing", moment: "_Moment", timeout_s: float) -> Look | None:
         """Do a step and return what it met with, None when the session ended; never raises."""
         marks = self.client.marks = Marks()
         MARKS.set(marks)
+        self._answer = ""
         look: Look | None
         try:
             async with asyncio.timeout(timeout_s):
@@ -425,15 +435,19 @@ class _Prober:
             look = replace(
                 look, outcome=Outcome.SLOW, words=words, shape="F16", failed=("degraded_over_s",)
             )
-        return replace(look, words=self.values.hide(look.words), phases_ms=marks.phases_ms())
+        failed = look.outcome not in GOOD
+        return replace(
+            look,
+            words=self.values.hide(look.words),
+            phases_ms=marks.phases_ms(),
+            answer=self.values.excerpt(self._answer) if failed else "",
+        )
 
     # -- logging in --
 
     async def _entering(self, moment: "_Moment") -> Look:
         options = self.options
         name = self.values.fill(self.account.name)
-        # Tells accounts apart on the server; names nobody.
-        self._digest = hashlib.sha256(f"{options.url} {name}".encode()).hexdigest()[:12]
         secret = {
             "password": self.values.fill(self.account.password),
             "applicationId": self.values.fill(options.application_id),
@@ -510,7 +524,19 @@ class _Prober:
             allowed = amount(FUTURE_S_MAX)
             words = f"[0].WT was {amount(round(-age_s))} s in the future, allowed {allowed}"
             raise _fails(words, "F19", "max_future_s")
-        return _with_warning(reading["Trend"])
+        return Look(Outcome.OK, status=200, warnings=self._drifts(reading))
+
+    def _drifts(self, reading: Mapping[str, Json]) -> tuple[str, ...]:
+        """Say how the form of a reading changed: a warning (F12), for the readings are there."""
+        trend = "[0].Trend was no text" if not isinstance(reading["Trend"], str) else ""
+        strange = sorted(
+            self.values.hide(str(each))[:NAME_CHARS_MAX] for each in reading.keys() - KNOWN
+        )
+        fields = (
+            f"[0] had unknown fields: {', '.join(strange[:FIELDS_SHOWN_MAX])}" if strange else ""
+        )
+        found = [each for each in (trend, fields) if each]
+        return tuple(f"the form of a reading changed: {each}" for each in found)
 
     # -- asking --
 
@@ -524,7 +550,8 @@ class _Prober:
             url, json=dict(body or {}), allow_redirects=False
         ) as response:
             answer = await read_answer(response)
-        document = document_of(text_of(answer)) if answer.whole else None
+        self._answer = text_of(answer)
+        document = document_of(self._answer) if answer.whole else None
         if isinstance(document, dict) and "Code" in document and answer.status >= 400:
             code = str(document["Code"])[:CODE_CHARS_MAX]
             raise _Fault(code, str(document.get("Message", "")), answer.status)
@@ -537,8 +564,7 @@ class _Prober:
             self.session_id = ""
             return None
         if fault.code == LOCKING:
-            self._frozen_until = now + FREEZE
-            words += f"; no log-in before {self._frozen_until:%H:%M} UTC"
+            words += self._restraint.freeze(now)
             return Look(Outcome.PROBER_FAULT, words, "F6", status=fault.status)
         if fault.code in REJECTING or (
             fault.code == AMBIGUOUS and "cannot authenticate" in fault.message.lower()
@@ -551,22 +577,12 @@ class _Prober:
         return Look(Outcome.TARGET_FAIL, words, shape, ("status",), fault.status, is_own=is_own)
 
     def _rejected(self, words: str, fault: _Fault, now: datetime) -> Look:
-        self._rejections += 1
-        if self._rejections >= REJECTIONS_MAX:
-            self._frozen_until, self._rejections = now + FREEZE, 0
-            words += f"; no log-in before {self._frozen_until:%H:%M} UTC"
+        words += self._restraint.reject(now)
         return Look(Outcome.AUTH_SUSPECT, words, "F4", status=fault.status, account=self._digest)
 
 
 _Moment = Callable[[], datetime]
 _Doing = Callable[[_Moment], Coroutine[Any, Any, Look]]  # Any: nothing is sent into them.
-
-
-def _with_warning(trend: Json) -> Look:
-    """Take a trend that changed its type for a warning: the readings are there."""
-    if isinstance(trend, str):
-        return Look(Outcome.OK, status=200)
-    return Look(Outcome.OK, "[0].Trend was no text: the form of a reading changed", "F12", (), 200)
 
 
 def _usable(answer: Answer, document: Json) -> Json:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from probes.conditions import amount
 from probes.kinds import (
@@ -19,9 +19,11 @@ from probes.kinds import (
     Observation,
     Outcome,
     StepObservation,
+    Strict,
     Watch,
+    read_options,
 )
-from probes.kinds.http import Refused, Strict, admit, problem_of
+from probes.web import Refused, admit
 
 STEP: Final = "connect"
 # RFC 1035, 2.3.4.
@@ -45,21 +47,13 @@ class Options(Strict):
 
 def watches(spec: Mapping[str, Any]) -> tuple[Watch, ...]:
     """Return the one step with its component; raise BadSpec when the check is wrong."""
-    return (Watch(STEP, parse(spec).component),)
-
-
-def parse(spec: Mapping[str, Any]) -> Options:
-    """Read a check's own keys; raise BadSpec naming each wrong one."""
-    try:
-        return Options.model_validate(dict(spec))
-    except ValidationError as error:
-        raise BadSpec(tuple(problem_of(each) for each in error.errors())) from None
+    return (Watch(STEP, read_options(Options, spec).component),)
 
 
 async def run(check: CheckSpec, memory: Memory, now: datetime, timeout_s: float) -> Observation:
     """Connect once and hang up."""
     try:
-        options = parse(check.spec)
+        options = read_options(Options, check.spec)
     except BadSpec as error:
         return Observation(Outcome.PROBER_FAULT, (), f"the check cannot be run: {error}")
     clock = Clock()

@@ -6,12 +6,21 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field
 
 from probes.conditions import amount
-from probes.kinds import BadSpec, CheckSpec, Memory, Observation, Outcome, Watch
-from probes.kinds.http import Refused, Strict, problem_of
+from probes.kinds import (
+    BadSpec,
+    CheckSpec,
+    Memory,
+    Observation,
+    Outcome,
+    Strict,
+    Watch,
+    read_options,
+)
 from probes.kinds.tcp import Clock, Host, Port, connected, one_step, resolved, why
+from probes.web import Refused
 
 STEP: Final = "certificate"
 # follow-service.md, F21: fewer than 14 days left are to be seen before they are gone.
@@ -51,15 +60,7 @@ class Options(Strict):
 
 def watches(spec: Mapping[str, Any]) -> tuple[Watch, ...]:
     """Return the one step with its component; raise BadSpec when the check is wrong."""
-    return (Watch(STEP, parse(spec).component),)
-
-
-def parse(spec: Mapping[str, Any]) -> Options:
-    """Read a check's own keys; raise BadSpec naming each wrong one."""
-    try:
-        return Options.model_validate(dict(spec))
-    except ValidationError as error:
-        raise BadSpec(tuple(problem_of(each) for each in error.errors())) from None
+    return (Watch(STEP, read_options(Options, spec).component),)
 
 
 async def run(check: CheckSpec, memory: Memory, now: datetime, timeout_s: float) -> Observation:
@@ -98,7 +99,7 @@ async def run(check: CheckSpec, memory: Memory, now: datetime, timeout_s: float)
 def _made(check: CheckSpec, memory: Memory) -> tuple[Options, ssl.SSLContext]:
     """Return the options and a context: reading the authorities takes 10 ms, so once."""
     if "context" not in memory.kept:
-        options = parse(check.spec)
+        options = read_options(Options, check.spec)
         memory.kept["context"] = ssl.create_default_context(cadata=options.authorities)
         memory.kept["options"] = options
     return memory.kept["options"], memory.kept["context"]

@@ -6,16 +6,21 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from probes.agent import Agent, Buffer, Server, main, retry_wait_s, until_next_s
+from probes.agent.__main__ import main
+from probes.agent.buffer import Buffer
+from probes.agent.prober import Agent
+from probes.agent.schedule import retry_wait_s, until_next_s
+from probes.agent.server import Server
 from probes.kinds import CheckSpec
 from tests.probes.site import says, serving
 
@@ -30,6 +35,9 @@ class StandIn:
 
     checks: list[dict[str, Any]] = field(default_factory=list)
     references: list[str] = field(default_factory=list)
+    tries: list[dict[str, str]] = field(default_factory=list)
+    # How far this server's clock is from the true one.
+    clock_off_s: float = 0
     results: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
     is_away: bool = False
     forgets_to_answer: int = 0
@@ -40,7 +48,7 @@ class StandIn:
 
     @property
     def etag(self) -> str:
-        return f'"{hash(json.dumps([self.checks, self.references]))}"'
+        return f'"{hash(json.dumps([self.checks, self.references, self.tries]))}"'
 
     async def fetch(self, request: web.Request) -> web.StreamResponse:
         if self.is_away:
@@ -50,8 +58,9 @@ class StandIn:
             self.not_modified += 1
             return web.Response(status=304)
         self.fetched += 1
-        document = {"checks": self.checks, "references": self.references}
-        return web.json_response(document, headers={"ETag": self.etag})
+        document = {"checks": self.checks, "references": self.references, "try": self.tries}
+        date = formatdate(time.time() + self.clock_off_s, usegmt=True)
+        return web.json_response(document, headers={"ETag": self.etag, "Date": date})
 
     async def take(self, request: web.Request) -> web.StreamResponse:
         self.posts += 1
@@ -95,10 +104,18 @@ async def until(is_so: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def running(url: str, folder: Path) -> AsyncIterator[Agent]:
+async def running(
+    url: str, folder: Path, *, environ: Mapping[str, str] | None = None, alarm_url: str = ""
+) -> AsyncIterator[Agent]:
     """Run an agent until the block ends."""
     server, buffer = Server(url, "local", TOKEN), Buffer(folder / "buffer.sqlite3")
-    agent = Agent(server=server, location="local", buffer=buffer, environ={})
+    agent = Agent(
+        server=server,
+        location="local",
+        buffer=buffer,
+        environ=environ or {},
+        alarm_url=alarm_url,
+    )
     stop = asyncio.Event()
     task = asyncio.create_task(agent.run(stop))
     try:

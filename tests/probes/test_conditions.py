@@ -183,6 +183,20 @@ def test_a_pattern_that_could_take_for_ever_is_refused(pattern: str) -> None:
         compile_pattern(pattern)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "chars_max"),
+    [
+        pytest.param("a+b", 4000, id="one open repeat"),
+        pytest.param(".*" + "a?" * 8 + "b", 250, id="and eight choices: 27 s on 4,000"),
+        pytest.param(".*.*" + "a?" * 4 + "b", 158, id="two and four"),
+        pytest.param("ok|up|well", 262_144, id="a choice of words"),
+        pytest.param("a?" * 8 + "b", 65_536, id="eight choices"),
+    ],
+)
+def test_the_more_a_pattern_could_try_the_shorter_its_text(pattern: str, chars_max: int) -> None:
+    assert compile_pattern(pattern)[1] == chars_max
+
+
 def test_an_ordinary_pattern_is_taken() -> None:
     assert compile_pattern(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from incidents.lifecycle import Refused
 from probes import services
 from probes.models import Check, Location, Result
 from tests.probes.test_services import World, build_world
@@ -105,6 +106,10 @@ def test_a_batch_is_kept_once_however_often_it_comes(agent: Client) -> None:
             {"steps": [{}]}, "results[0].steps[0].name: expected text", id="an empty step"
         ),
         pytest.param({"steps": 3}, "results[0].steps: expected a list", id="a number of steps"),
+        pytest.param({"warnings": "strange"}, "results[0].warnings: expected a list", id="no list"),
+        pytest.param({"warnings": ["x" * 301]}, "results[0].warnings[0]: expected text", id="long"),
+        pytest.param({"answer": "x" * 2049}, "results[0].answer: expected text", id="an answer"),
+        pytest.param({"try": "x" * 33}, "results[0].try: expected text", id="a try"),
         pytest.param({"total_ms": float("nan")}, "results[0].total_ms: expected", id="no number"),
     ],
 )
@@ -143,12 +148,90 @@ def test_a_result_of_a_check_that_is_gone_is_passed_over(agent: Client) -> None:
     assert (status, answer["accepted"]) == (200, 0)
 
 
-def test_an_agent_whose_clock_is_off_is_heard_and_not_believed(agent: Client) -> None:
-    ahead = (datetime.now(UTC) + timedelta(minutes=10)).isoformat()
-    document = batch(at=ahead) | {"sent_at": ahead}
+@pytest.mark.parametrize(
+    ("minutes", "words"), [(10, "600 s ahead of ours"), (-10, "600 s behind ours")]
+)
+def test_an_agent_whose_clock_is_off_is_heard_and_not_believed(
+    agent: Client, minutes: int, words: str
+) -> None:
+    told = (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat()
+    document = batch(at=told, outcome="target_fail", answer="old") | {"sent_at": told}
 
     assert post(agent, document)[0] == 200
-    assert Result.objects.get().outcome == "prober_fault"
+    result = Result.objects.get()
+    assert (result.outcome, result.steps, result.answer) == ("prober_fault", [], "")
+    assert result.reason == f"its clock is {words}"
+
+
+def test_a_little_off_is_no_fault(agent: Client) -> None:
+    told = (datetime.now(UTC) + timedelta(seconds=30)).isoformat()
+
+    assert post(agent, batch(at=told) | {"sent_at": told})[0] == 200
+    assert Result.objects.get().outcome == "ok"
+
+
+def test_what_an_agent_saw_beside_the_outcome_is_kept(agent: Client) -> None:
+    beside = {"warnings": ["strange"], "answer": "oops", "first_step": "log in", "try": "abc"}
+
+    post(agent, batch(outcome="target_fail", **beside))
+
+    result = Result.objects.get()
+    assert (result.warnings, result.answer) == (["strange"], "oops")
+    assert (result.first_step, result.try_id) == ("log in", "abc")
+
+
+def test_a_batch_of_an_older_agent_is_taken(agent: Client) -> None:
+    assert post(agent, batch())[1]["accepted"] == 1
+    assert Result.objects.get().warnings == []
+
+
+def test_a_token_hands_in_for_its_own_location_only(agent: Client, world: World) -> None:
+    services.create_location(name="far", now=datetime.now(UTC))
+    answer = agent.post(
+        "/probes/results?location=far", json.dumps(batch()), content_type="application/json"
+    )
+
+    assert answer.status_code == 403
+    assert "belongs to the location local" in answer.json()["error"]
+    assert not Result.objects.exists()
+
+
+def test_a_length_that_is_no_number_is_refused_in_words(agent: Client) -> None:
+    answer = agent.post(
+        "/probes/results", b"{}", content_type="application/json", CONTENT_LENGTH="many"
+    )
+
+    assert answer.status_code == 413
+
+
+def test_an_old_batch_that_is_replayed_changes_nothing(agent: Client) -> None:
+    document = batch()
+    post(agent, document)
+    Result.objects.update(reason="as it was")
+
+    later = (datetime.now(UTC) + timedelta(seconds=20)).isoformat()
+    status, answer = post(agent, document | {"sent_at": later})
+
+    assert (status, answer["duplicates"]) == (200, 1)
+    assert Result.objects.get().reason == "as it was"
+
+
+def test_a_run_that_is_asked_for_stands_in_the_orders_under_a_new_etag(
+    agent: Client, world: World
+) -> None:
+    before = agent.get("/probes/checks")
+    services.ask_to_try(world.check, now=datetime.now(UTC))
+    after = agent.get("/probes/checks", headers={"If-None-Match": before.headers["ETag"]})
+
+    assert before.json()["try"] == []
+    assert after.json()["try"] == [{"check": "journey", "id": Check.objects.get().try_id}]
+
+
+def test_what_nobody_runs_cannot_be_asked_for(world: World) -> None:
+    world.check.kind = "heartbeat"
+
+    with pytest.raises(Refused, match="cannot be tried"):
+        services.ask_to_try(world.check, now=datetime.now(UTC))
 
 
 def test_an_unknown_heartbeat_is_not_found(world: World) -> None:

@@ -1,0 +1,1 @@
+"""The prober of one location: fetches its checks, runs them on time, hands in what they saw."""
