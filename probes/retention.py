@@ -87,8 +87,9 @@ def _pins(incidents: QuerySet[Incident], now: datetime) -> list[Pin]:
 
 def _checks_of_components(now: datetime) -> dict[int, set[int]]:
     """Return who watches each component, or did of late: a check may be switched off since."""
-    watching = CurrentVerdict.objects.values_list("component_id", "of_check_id")
-    watched = VerdictChange.objects.filter(at__gt=now - PINNED_MAX)
+    # Unordered: SQLite orders no part of a union.
+    watching = CurrentVerdict.objects.order_by().values_list("component_id", "of_check_id")
+    watched = VerdictChange.objects.order_by().filter(at__gt=now - PINNED_MAX)
     found: dict[int, set[int]] = {}
     for component, check in watching.union(watched.values_list("component_id", "of_check_id")):
         found.setdefault(component, set()).add(check)
