@@ -14,6 +14,7 @@ from probes.verdict import VETO_S, Publish, Word
 SLUG_CHARS_MAX = 64
 WORD_CHARS_MAX = 16
 REASON_CHARS_MAX = 2000
+TRY_ID_CHARS_MAX = 32
 # What is kept of an answer, credentials blotted out.
 ANSWER_CHARS_MAX = 2048
 
@@ -32,6 +33,9 @@ class Check(models.Model):
     enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now)
     changed_at = models.DateTimeField(default=timezone.now)
+    # An operator asks for a run now; the agents' result carries the id.
+    try_id = models.CharField(max_length=TRY_ID_CHARS_MAX, blank=True, default="")
+    try_asked_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering: ClassVar = ["slug"]

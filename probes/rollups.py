@@ -13,6 +13,7 @@ from probes.models import Check, Result, Rollup, Span
 
 # detection.md, rule E: against the same hour of the last 28 days.
 BASELINE_DAYS: Final = 28
+_HOUR: Final = timedelta(hours=1)
 _COUNTED: Final[Mapping[str, str]] = {
     Outcome.OK: "ok",
     Outcome.SLOW: "slow",
@@ -183,9 +184,14 @@ def series(
 ) -> dict[str, tuple[Bucket, ...]]:
     """Return for each location, by name, the buckets of `step` from `since` on, oldest first.
 
-    Both are whole minutes. A bucket in which nothing ran is not there: a gap, never a zero.
+    Both are whole minutes, or whole hours, which cost a sixtieth. A bucket in which nothing ran is
+    not there: a gap, never a zero.
     """
-    rows = _minutes(check, since, until).select_related("location").order_by("at")
+    is_hourly = step % _HOUR == timedelta(0) and begin(since, Span.HOUR) == since
+    rows = Rollup.objects.filter(
+        of_check=check, span=Span.HOUR if is_hourly else Span.MINUTE, at__gte=since, at__lt=until
+    )
+    rows = rows.select_related("location").order_by("at")
     found: dict[str, dict[datetime, list[Rollup]]] = {}
     for row in rows:
         at = since + (row.at - since) // step * step

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 # 160 bits; security.md asks for 128 or more.
 TOKEN_BYTES: Final = 20
+TRY_ID_BYTES: Final = 8
 # A clock this far off makes ages and orders wrong: detection.md, D30, asks for 10 minutes within
 # a minute; a minute is a tenth of the shortest sensible max_age_s.
 SKEW_MAX_S: Final = 60.0
@@ -89,9 +90,16 @@ def orders(location: Location) -> tuple[str, str]:
             }
             for check in checks
         ],
+        "try": [{"check": check.slug, "id": check.try_id} for check in checks if check.try_id],
     }
     text = json.dumps(document, sort_keys=True)
     return f'"{hashlib.sha256(text.encode()).hexdigest()[:24]}"', text
+
+
+def ask_to_try(check: Check, *, now: datetime) -> None:
+    """Ask the agents of a check for a run at once; its result carries the check's `try_id`."""
+    check.try_id, check.try_asked_at = secrets.token_hex(TRY_ID_BYTES), now
+    check.save(update_fields=["try_id", "try_asked_at"])
 
 
 # ---- results ------------------------------------------------------------------------------
@@ -228,7 +236,7 @@ def verdicts_of(check: Check, *, now: datetime) -> tuple[Verdict, ...]:
         .order_by("-at")[:RESULTS_JUDGED_MAX]
     )
     return verdict.judge(
-        [_heard(row) for row in rows],
+        [heard(row) for row in rows],
         rule,
         now,
         locations=tuple(check.locations),
@@ -252,7 +260,8 @@ def _watches(kind: str, spec: str) -> tuple[Watch, ...]:
         return ()
 
 
-def _heard(row: Result) -> verdict.Result:
+def heard(row: Result) -> verdict.Result:
+    """Return a stored result as the judge reads it; its location is fetched with it."""
     steps = tuple(
         StepObservation(
             name=step["name"],
