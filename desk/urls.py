@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, include, path, re_path
 
-from desk import console, health_views, intake_views
+from desk import checks, console, health_views, intake_views
 from desk.api import entrance
 from desk.api.v1 import api
 
@@ -13,6 +13,10 @@ _console = [
     path("follow-ups/<str:uid>/publish", console.publish_follow_up, name="publish_follow_up"),
     path("follow-ups/<str:uid>/veto", console.veto_follow_up, name="veto_follow_up"),
     path("broadcasts/<int:pk>/halt", console.halt, name="halt"),
+    path("checks/", checks.checks, name="checks"),
+    path("checks/<slug:slug>", checks.check, name="check"),
+    path("checks/<slug:slug>/replay", checks.replay, name="replay"),
+    path("checks/<slug:slug>/try", checks.try_now, name="try"),
 ]
 urlpatterns: list[URLPattern | URLResolver] = [
     path("desk/", include((_console, "desk"))),

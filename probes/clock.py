@@ -1,4 +1,4 @@
-"""What falls due in the eyes: blindness, the way back, and the forgetting of old results."""
+"""What falls due in the eyes: blindness, and the way back; then what is old is forgotten."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -7,20 +7,11 @@ from django.db.models import OuterRef, Q, QuerySet, Subquery
 
 from incidents import services as core
 from incidents.models import Component, Page, Pulse
-from probes import acting, heartbeats, services, verdict
-from probes.models import Check, CurrentVerdict, Location, Result, Rollup, Span
+from probes import acting, heartbeats, retention, services, verdict
+from probes.models import Check, CurrentVerdict, Location, Result
 from probes.verdict import Word
 
-# contract: raw results 48 h. Plots of a day need minutes, of a quarter hours, of a year days.
-KEEP_RESULTS: Final = timedelta(hours=48)
-KEEP_ROLLUPS: Final = {
-    Span.MINUTE: timedelta(days=8),
-    Span.HOUR: timedelta(days=100),
-    Span.DAY: timedelta(days=800),
-}
 PULSE: Final = "probes"
-# One pass deletes no more: 10,000 rows take under 0.1 s and leave the second to others.
-DELETED_MAX: Final = 10_000
 # Of the page's verdicts, those that time alone can change.
 UNQUIET: Final = ~Q(word__in=["", Word.UP.value]) | Q(incident__isnull=False)
 
@@ -33,7 +24,7 @@ def tick(now: datetime) -> None:
     for page in _unquiet_pages():
         acting.act_alone(page, now=now)
     _forget_the_unwatched(now)
-    _forget(now)
+    retention.forget(now)
     _beat(now)
 
 
@@ -72,15 +63,3 @@ def _forget_the_unwatched(now: datetime) -> None:
     watched = CurrentVerdict.objects.values("component")
     for component in Component.objects.filter(unknown_since__isnull=False).exclude(pk__in=watched):
         core.clear_unknown(component, now=now)
-
-
-def _forget(now: datetime) -> None:
-    _delete_some(Result.objects.filter(at__lt=now - KEEP_RESULTS).order_by("at"))
-    for span, keep in KEEP_ROLLUPS.items():
-        _delete_some(Rollup.objects.filter(span=span, at__lt=now - keep).order_by("at"))
-
-
-def _delete_some(rows: QuerySet[Result] | QuerySet[Rollup]) -> None:
-    pks = list(rows.values_list("pk", flat=True)[:DELETED_MAX])
-    if pks:
-        rows.model._default_manager.filter(pk__in=pks).delete()

@@ -7,6 +7,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from incidents.models import NAME_CHARS_MAX, Component, Incident, Page
+from probes import latency
 from probes.facts import ANSWER_CHARS_MAX, Outcome
 from probes.verdict import VETO_S, Publish, Word
 
@@ -94,10 +95,11 @@ class Policy(models.Model):
 
 
 class Result(models.Model):
-    """What one run from one location said; kept 48 h."""
+    """What one run from one location said; kept 48 h, longer while an incident needs it."""
 
-    of_check = models.ForeignKey(Check, models.CASCADE, related_name="results")
-    location = models.ForeignKey(Location, models.CASCADE, related_name="results")
+    # The indexes below begin with the check and with the location: none of their own.
+    of_check = models.ForeignKey(Check, models.CASCADE, related_name="results", db_index=False)
+    location = models.ForeignKey(Location, models.CASCADE, related_name="results", db_index=False)
     sequence = models.BigIntegerField()
     at = models.DateTimeField()
     received_at = models.DateTimeField()
@@ -119,15 +121,24 @@ class Result(models.Model):
     answer = models.TextField(max_length=ANSWER_CHARS_MAX, blank=True, default="")
     # The request of an operator that this run fulfils (Check.try_id).
     try_id = models.CharField(max_length=TRY_ID_CHARS_MAX, blank=True, default="")
+    is_pinned = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Older than 48 h, kept for the post-mortem of an incident.",
+    )
 
     class Meta:
         indexes: ClassVar = [
             models.Index(fields=["of_check", "-at"], name="result_newest"),
-            models.Index(fields=["at"], name="result_by_age"),
+            # Apart, so that neither has to step over the rows of the other.
+            models.Index(fields=["at"], name="result_to_forget", condition=Q(is_pinned=False)),
+            models.Index(fields=["at"], name="result_pinned", condition=Q(is_pinned=True)),
         ]
         constraints: ClassVar = [
+            # Sequences are milliseconds: few results share one, so a batch is found by
+            # (location, sequence) alone, however many checks it speaks of.
             models.UniqueConstraint(
-                fields=["location", "of_check", "sequence"], name="result_counts_once"
+                fields=["location", "sequence", "of_check"], name="result_counts_once"
             ),
         ]
 
@@ -142,9 +153,9 @@ class Span(models.TextChoices):
 
 
 class Rollup(models.Model):
-    """Counts of results in a minute, hour or day: for plots, never for uptime."""
+    """Counts of results in a minute, hour or day: for ratios and plots, never for uptime."""
 
-    of_check = models.ForeignKey(Check, models.CASCADE, related_name="rollups")
+    of_check = models.ForeignKey(Check, models.CASCADE, related_name="rollups", db_index=False)
     location = models.ForeignKey(Location, models.CASCADE, related_name="rollups")
     span = models.CharField(max_length=8, choices=Span.choices)
     at = models.DateTimeField()
@@ -153,13 +164,23 @@ class Rollup(models.Model):
     slow = models.PositiveIntegerField(default=0)
     failed = models.PositiveIntegerField(default=0)
     faults = models.PositiveIntegerField(default=0)
+    first_told = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="First attempts that could tell: ok, slow or failed."
+    )
+    first_failed = models.PositiveIntegerField(
+        default=0,
+        db_default=0,
+        help_text="First attempts that failed, also those that a retry mended.",
+    )
     total_ms_sum = models.FloatField(default=0)
+    # How long the good runs took, as probes.latency packs it.
+    sketch = models.BinaryField(default=bytes, db_default=b"", max_length=latency.PACKED_BYTES_MAX)
 
     class Meta:
         constraints: ClassVar = [
+            # In the order in which a plot and a ratio look: a check's minutes in a row.
             models.UniqueConstraint(
-                fields=["of_check", "location", "span", "at"],
-                name="rollup_once_a_span",
+                fields=["of_check", "span", "at", "location"], name="rollup_once_a_span"
             ),
         ]
         indexes: ClassVar = [models.Index(fields=["span", "at"], name="rollup_by_age")]

@@ -4,26 +4,23 @@ import hashlib
 import json
 import logging
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
 
 from django.db import transaction
-from django.db.models import F
 
 from incidents.lifecycle import IllegalMove, Refused
 from incidents.models import Component, Page
-from probes import acting, kinds, verdict
+from probes import acting, kinds, rollups, verdict
 from probes.kinds import BadSpec, Outcome, StepObservation, Watch
 from probes.models import (
     Check,
     CurrentVerdict,
     Location,
     Result,
-    Rollup,
-    Span,
     VerdictChange,
 )
 from probes.verdict import Rule, Verdict, Word, gravity
@@ -152,7 +149,7 @@ def record(
         checks = {check.slug: check for check in _checks_of(location)}
         rows = _new_rows(location, checks, results, skew_s=skew_s, now=now)
         Result.objects.bulk_create(rows)
-        _count(rows)
+        rollups.add(rows)
         location.last_seen_at = now if rows else location.last_seen_at
         location.skew_s, location.dropped = skew_s, dropped
         location.save(update_fields=["last_seen_at", "skew_s", "dropped"])
@@ -262,7 +259,7 @@ def record_own(
             for location in locations
         ]
         Result.objects.bulk_create(rows)
-        _count(rows)
+        rollups.add(rows)
     _judge_later_if_refused(check, now=now)
     return True
 
@@ -272,47 +269,6 @@ def _own_location(name: str, now: datetime) -> Location:
     unknown = hash_token(secrets.token_urlsafe(TOKEN_BYTES))
     defaults = {"token_hash": unknown, "created_at": now}
     return Location.objects.get_or_create(name=name, defaults=defaults)[0]
-
-
-_COUNTED: Final[Mapping[str, str]] = {
-    Outcome.OK: "ok",
-    Outcome.SLOW: "slow",
-    Outcome.TARGET_FAIL: "failed",
-}
-
-
-def _count(rows: Iterable[Result]) -> None:
-    """Add results to the counts of their minute, hour and day. The caller holds the location."""
-    counts: dict[tuple[int, int, Span, datetime], dict[str, float]] = {}
-    for row in rows:
-        for span in Span:
-            key = (row.of_check_id, row.location_id, span, _begin(row.at, span))
-            count = counts.setdefault(key, {"runs": 0, "total_ms_sum": 0})
-            column = _COUNTED.get(row.outcome, "faults")
-            count["runs"] += 1
-            count[column] = count.get(column, 0) + 1
-            count["total_ms_sum"] += row.total_ms
-    for (check_id, location_id, span, at), count in counts.items():
-        where = {
-            "of_check_id": check_id,
-            "location_id": location_id,
-            "span": span,
-            "at": at,
-        }
-        more = {column: F(column) + number for column, number in count.items()}
-        if not Rollup.objects.filter(**where).update(**more):
-            Rollup.objects.create(**where, **count)
-
-
-def _begin(at: datetime, span: Span) -> datetime:
-    at = at.astimezone(UTC).replace(second=0, microsecond=0)
-    match span:
-        case Span.MINUTE:
-            return at
-        case Span.HOUR:
-            return at.replace(minute=0)
-        case Span.DAY:
-            return at.replace(minute=0, hour=0)
 
 
 # ---- judging ------------------------------------------------------------------------------
@@ -347,7 +303,7 @@ def verdicts_of(check: Check, *, now: datetime) -> tuple[Verdict, ...]:
         .order_by("-at")[:RESULTS_JUDGED_MAX]
     )
     return verdict.judge(
-        [_heard(row) for row in rows],
+        [heard(row) for row in rows],
         rule,
         now,
         locations=tuple(check.locations),
@@ -371,7 +327,8 @@ def _watches(kind: str, spec: str) -> tuple[Watch, ...]:
         return ()
 
 
-def _heard(row: Result) -> verdict.Result:
+def heard(row: Result) -> verdict.Result:
+    """Return a stored result as the judge reads it; its location is fetched with it."""
     steps = tuple(
         StepObservation(
             name=step["name"],

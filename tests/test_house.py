@@ -13,7 +13,7 @@ PURE = [
     *("incidents/lifecycle.py", "incidents/facts.py", "incidents/uptime.py", "incidents/wire.py"),
     "subscribers/addresses.py",
     *("probes/conditions.py", "probes/verdict.py", "probes/facts.py", "probes/options.py"),
-    *("probes/restraint.py", "probes/steps.py", "probes/values.py"),
+    *("probes/restraint.py", "probes/steps.py", "probes/values.py", "probes/latency.py"),
     *(
         "notifications/messages.py",
         "notifications/routing.py",

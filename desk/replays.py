@@ -1,0 +1,175 @@
+"""The last 48 h of a check judged again by its rule of today, beside what really happened."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.db.models import Q
+
+from incidents.models import Incident
+from probes import replay, services, verdict
+from probes.kinds import Outcome
+from probes.models import Check, Policy, Result, VerdictChange
+from probes.replay import Course, Deed, Did, Happened, Run, Story
+from probes.verdict import Night, Publish, Rule
+
+BACK: Final = timedelta(hours=48)
+# As many as a check at every 30 s from five places leaves in 48 h, and some; the newest are read.
+RESULTS_MAX: Final = 40_000
+INCIDENTS_MAX: Final = 100
+# A rule is not proven by less than this share of the time.
+WHOLE: Final = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What the rule would have done by itself, what it would do let loose, and what happened."""
+
+    since: datetime
+    until: datetime
+    results: int
+    sittings: int
+    is_cut: bool
+    as_set: Story
+    loose: Story
+    has_silent_policy: bool
+    incidents: Sequence[Incident]
+    changes: Sequence[VerdictChange]
+    false: Sequence[Deed]
+    missed: Sequence[Happened]
+
+    @property
+    def is_whole(self) -> bool:
+        return self.until - self.since >= BACK * WHOLE
+
+    @property
+    def is_clean(self) -> bool:
+        return not self.false
+
+    @property
+    def alarms(self) -> int:
+        """What would have been drafted, or published at once."""
+        return len([deed for deed in self.loose.deeds if deed.did in replay.ALARMS])
+
+    @property
+    def counts(self) -> dict[str, tuple[int, int, int]]:
+        """Drafts, publications and calls: as the policies are, and let loose."""
+        counted = (Did.DRAFTED, Did.PUBLISHED, Did.CALLED)
+        return {
+            name: (story.count(counted[0]), story.count(counted[1]), story.count(counted[2]))
+            for name, story in (("as_set", self.as_set), ("loose", self.loose))
+        }
+
+
+def take(check: Check, *, now: datetime) -> Replay:
+    """Judge again what is stored, at most RESULTS_MAX results and replay.JUDGED_MAX moments."""
+    rule = Rule.parse(check.rule)
+    window_s = verdict.window_s(rule, check.interval_s)
+    since = now - BACK
+    runs, is_cut = _runs(check, since - timedelta(seconds=window_s))
+    begin = max(since, runs[0].result.at) if runs else now
+    hearing = replay.hear(
+        runs,
+        judge_of(check, watched_since=runs[0].result.at if runs else now),
+        locations=check.locations,
+        window_s=window_s,
+        blind_after_s=verdict.blind_after_s(check.interval_s),
+        since=begin,
+        until=now,
+    )
+    course_of = _courses(check)
+    as_set = replay.tell(hearing, rule, course_of, until=now)
+    loose = replay.tell(hearing, rule, replay.loosened(course_of), until=now)
+    incidents = _incidents(check, hearing.since, now)
+    stood_by = [_happened(each, now) for each in incidents if _is_stood_by(each)]
+    changes = VerdictChange.objects.filter(of_check=check, at__range=(hearing.since, now))
+    return Replay(
+        since=hearing.since,
+        until=now,
+        results=len(runs),
+        sittings=len(hearing.sittings),
+        is_cut=is_cut or hearing.is_cut,
+        as_set=as_set,
+        loose=loose,
+        has_silent_policy=as_set != loose,
+        incidents=incidents,
+        changes=list(changes.select_related("component")[:INCIDENTS_MAX]),
+        false=replay.false_alarms(loose, stood_by),
+        missed=replay.missed(loose, stood_by),
+    )
+
+
+def judge_of(check: Check, *, watched_since: datetime) -> replay.Judge:
+    """Return the judge of a check with its rule of today, as probes.services calls it.
+
+    `watched_since` is when the first of the results came: what was changed later changed nothing.
+    """
+    rule, watches = Rule.parse(check.rule), services.watches_of(check)
+
+    def judge(results: Sequence[verdict.Result], now: datetime) -> tuple[verdict.Verdict, ...]:
+        return verdict.judge(
+            results,
+            rule,
+            now,
+            locations=tuple(check.locations),
+            watches=watches,
+            interval_s=check.interval_s,
+            watched_since=watched_since,
+        )
+
+    return judge
+
+
+def _runs(check: Check, since: datetime) -> tuple[list[Run], bool]:
+    rows = list(
+        Result.objects.filter(of_check=check, at__gte=since)
+        .select_related("location")
+        .defer("answer")
+        .order_by("-at")[: RESULTS_MAX + 1]
+    )
+    is_cut = len(rows) > RESULTS_MAX
+    rows = rows[:RESULTS_MAX]
+    rows.reverse()
+    return [Run(services.heard(row), _is_calm(row)) for row in rows], is_cut
+
+
+def _is_calm(row: Result) -> bool:
+    return row.outcome == row.first_outcome == Outcome.OK
+
+
+def _courses(check: Check) -> Callable[[str, str], Course | None]:
+    policies = list(Policy.objects.filter(page=check.page_id).select_related("component"))
+
+    def course_of(component: str, word: str) -> Course | None:
+        for each in policies:
+            if each.component.slug == component and word in each.verdicts:
+                night = Night.parse(each.night) if each.night else None
+                return Course(Publish(each.publish), each.veto_s, each.publish_after_s, night)
+        return None
+
+    return course_of
+
+
+def _incidents(check: Check, since: datetime, now: datetime) -> list[Incident]:
+    """Return the incidents of what the check watches that touch this stretch of time."""
+    slugs = {watch.component for watch in services.watches_of(check)}
+    rows = Incident.objects.filter(
+        Q(resolved_at=None) | Q(resolved_at__gte=since),
+        page=check.page_id,
+        started_at__lte=now,
+        scheduled_for=None,
+        components__slug__in=slugs,
+    )
+    ordered = rows.distinct().order_by("started_at").prefetch_related("components")
+    return list(ordered[:INCIDENTS_MAX])
+
+
+def _is_stood_by(incident: Incident) -> bool:
+    """Say whether people let it stand: published, and not taken back."""
+    return incident.published_at is not None and incident.retracted_at is None
+
+
+def _happened(incident: Incident, now: datetime) -> Happened:
+    slugs = frozenset(each.slug for each in incident.components.all())
+    return Happened(slugs, incident.started_at, incident.resolved_at or now)
