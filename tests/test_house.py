@@ -12,7 +12,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PURE = [
     *("incidents/lifecycle.py", "incidents/facts.py", "incidents/uptime.py", "incidents/wire.py"),
     "subscribers/addresses.py",
-    *("probes/conditions.py", "probes/verdict.py"),
+    *("probes/conditions.py", "probes/verdict.py", "probes/words.py", "probes/rule.py"),
+    *("probes/sight.py", "probes/ratio.py", "probes/baseline.py", "probes/suspicion.py"),
+    *("probes/reasoning.py", "probes/policy.py"),
     *(
         "notifications/messages.py",
         "notifications/routing.py",
