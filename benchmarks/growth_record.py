@@ -157,7 +157,7 @@ def _rounds(workers: Mapping[str, Worker], *, now: datetime, checks: int) -> dic
     """Record the same batches in both, one after the other, the first of a round in turn."""
     times: dict[str, list[float]] = {name: [] for name in workers}
     for number in range(WARM_UP_ROUNDS + ROUNDS):
-        names = list(workers) if number % 2 else list(reversed(workers))
+        names = list(workers) if number % 2 else list(workers)[::-1]
         for name in names:
             took_ms = workers[name].ask(
                 "record",

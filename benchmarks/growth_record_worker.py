@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 
 from incidents import services as core
 from incidents.models import Page
-from probes import services
+from probes import judging, services
 from probes.kinds import Outcome
 from probes.latency import Latencies
 from probes.models import Check, Location
@@ -40,7 +40,7 @@ def prepare(*, checks: int, locations: int, interval_s: int, since: str) -> bool
         )
         for number in range(checks)
     )  # fmt: skip
-    assert services.watches_of(Check.objects.all()[0]), "the judge has something to judge"
+    assert judging.watches_of(Check.objects.all()[0]), "the judge has something to judge"
     return True
 
 

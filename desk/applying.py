@@ -22,8 +22,8 @@ from desk.siteconfig import (
 from incidents import doorbell, reads, services
 from incidents.models import Component, Group, Page, Template
 from notifications import channels
-from probes.models import Check, Location, Policy
-from probes.services import watches_of
+from probes.judging import watches_of
+from probes.models import Check, Location, Policy, Result
 from subscribers import addresses
 from subscribers import services as people
 from subscribers.models import Role, State, Subscription
@@ -245,6 +245,8 @@ def _templates(page: Page, site: Site) -> Iterator[str]:
 
 def _checks(page: Page, site: Site, now: datetime) -> Iterator[str]:
     there = {row.slug: row for row in Check.objects.filter(page=page)}
+    # The first checks of an installation speak at once: nobody relies on others yet.
+    is_in_use = Result.objects.filter(of_check__page=page).exists()
     for words in site.checks:
         fields: dict[str, Any] = {  # Any: as Django takes them
             "page": page,
@@ -255,11 +257,18 @@ def _checks(page: Page, site: Site, now: datetime) -> Iterator[str]:
             "timeout_s": words.timeout_s,
             "locations": list(words.locations),
             "rule": words.verdict,
+            "cohort": words.cohort,
             "enabled": True,
         }
-        changed = list(_save(there.get(words.slug), Check, f"check {words.slug}", fields))
+        row = there.get(words.slug)
+        if row is not None:
+            is_other = (row.kind, row.spec) != (words.kind, words.spec)
+        else:
+            is_other = is_in_use
+        changed = list(_save(row, Check, f"check {words.slug}", fields))
         if changed:
-            Check.objects.filter(page=page, slug=words.slug).update(changed_at=now)
+            shadow = {"shadow_from": now} if is_other else {}
+            Check.objects.filter(page=page, slug=words.slug).update(changed_at=now, **shadow)
         yield from changed
     yield from _delete_old(
         page, "check", Check.objects.filter(page=page), [row.slug for row in site.checks]
@@ -388,7 +397,7 @@ def _component_words(row: Component) -> ComponentWords:
 def _check_words(row: Check) -> CheckWords:
     return CheckWords(
         slug=row.slug, kind=row.kind, interval_s=int(row.interval_s), timeout_s=_number(row.timeout_s),
-        locations=row.locations, verdict=row.rule, **row.spec,
+        locations=row.locations, cohort=row.cohort, verdict=row.rule, **row.spec,
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from django.db.models import Q
 
 from incidents.models import Incident
-from probes import replay, services, verdict
+from probes import judging, replay, verdict
 from probes.kinds import Outcome
 from probes.models import Check, Policy, Result, VerdictChange
 from probes.replay import Course, Deed, Did, Happened, Run, Story
@@ -105,7 +105,7 @@ def judge_of(check: Check, *, watched_since: datetime) -> replay.Judge:
 
     `watched_since` is when the first of the results came: what was changed later changed nothing.
     """
-    rule, watches = Rule.parse(check.rule), services.watches_of(check)
+    rule, watches = Rule.parse(check.rule), judging.watches_of(check)
 
     def judge(results: Sequence[verdict.Result], now: datetime) -> tuple[verdict.Verdict, ...]:
         return verdict.judge(
@@ -131,7 +131,7 @@ def _runs(check: Check, since: datetime) -> tuple[list[Run], bool]:
     is_cut = len(rows) > RESULTS_MAX
     rows = rows[:RESULTS_MAX]
     rows.reverse()
-    return [Run(services.heard(row), _is_calm(row)) for row in rows], is_cut
+    return [Run(judging.heard(row), _is_calm(row)) for row in rows], is_cut
 
 
 def _is_calm(row: Result) -> bool:
@@ -153,7 +153,7 @@ def _courses(check: Check) -> Callable[[str, str], Course | None]:
 
 def _incidents(check: Check, since: datetime, now: datetime) -> list[Incident]:
     """Return the incidents of what the check watches that touch this stretch of time."""
-    slugs = {watch.component for watch in services.watches_of(check)}
+    slugs = {watch.component for watch in judging.watches_of(check)}
     rows = Incident.objects.filter(
         Q(resolved_at=None) | Q(resolved_at__gte=since),
         page=check.page_id,

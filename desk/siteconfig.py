@@ -23,6 +23,7 @@ from pydantic.fields import FieldInfo
 from incidents.lifecycle import Impact
 from incidents.models import BODY_CHARS_MAX, NAME_CHARS_MAX
 from probes import kinds
+from probes.policy import COHORT_CHARS_MAX
 from probes.verdict import VETO_S, Publish, Rule, Word
 
 FILE_BYTES_MAX = 1024 * 1024  # the largest site we have seen is 40 KB
@@ -130,6 +131,9 @@ class CheckWords(_Words):
     )
     locations: list[Slug] = Field(
         default=["local"], min_length=1, description="a list of locations' names, as [local]"
+    )
+    cohort: Annotated[str, Field(max_length=COHORT_CHARS_MAX)] = Field(
+        default="", description=f"a text of at most {COHORT_CHARS_MAX} characters"
     )
     verdict: dict[str, Any] = Field(  # Any: numbers or null; probes.verdict.Rule judges them
         default={}, description="an object as {consecutive: 2}"
@@ -570,6 +574,7 @@ _ORDER = [
     "timeout_s",
     "allow_private",
     "locations",
+    "cohort",
     "component",
     "login_component",
     "method",

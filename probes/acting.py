@@ -8,16 +8,27 @@ from typing import Any, Final
 from django.db import transaction
 
 from incidents import services as core
-from incidents.lifecycle import FINAL, OPEN, CallReason, ComponentStatus, Status, worst
+from incidents.lifecycle import (
+    FINAL,
+    MAINTENANCE,
+    OPEN,
+    CallReason,
+    ComponentStatus,
+    Status,
+    worst,
+)
 from incidents.models import Component, Incident, Page, Template, Update
-from probes import verdict
+from probes import policy as policies
 from probes.models import CurrentVerdict, Policy
-from probes.verdict import Night, Publish, Rule, Word, gravity
+from probes.policy import Back, Case, Move, Night, Publish, Window
+from probes.rule import Rule
+from probes.words import BAD, Word, gravity
 
 ACTOR: Final = "probes"
+# Of one component: more maintenances at once are a mistake.
+WINDOWS_MAX: Final = 20
 # contract.md, "Machine and people".
 PERSON_WAIT: Final = timedelta(seconds=300)
-BAD: Final = frozenset({Word.DEGRADED, Word.PARTIAL, Word.STALE, Word.OUTAGE})
 PUBLIC: Final[Mapping[str, ComponentStatus]] = {
     Word.DEGRADED: ComponentStatus.DEGRADED_PERFORMANCE,
     Word.PARTIAL: ComponentStatus.PARTIAL_OUTAGE,
@@ -55,15 +66,28 @@ def act_alone(page: Page, *, now: datetime) -> None:
 def act(page: Page, rows: Sequence[CurrentVerdict], *, now: datetime) -> None:
     """Bring the public in line with the verdicts. The caller holds the lock on all rows."""
     _show_unknown(page, rows, now)
+    _claim(rows)
     for row in rows:
         _let_go(row)
-    for row in sorted(rows, key=lambda each: gravity(each.word), reverse=True):
-        if row.word in BAD or row.word == Word.SLOW_BURN:
+    for row in sorted(rows, key=lambda each: gravity(each.claim), reverse=True):
+        if row.claim in BAD or row.claim == Word.SLOW_BURN:
             _say(page, row, rows, now)
     for row in rows:
         if row.word == Word.UNKNOWN and row.skipped:
             _name_unchecked(page, row, now)
     _recover(rows, now)
+
+
+def _claim(rows: Sequence[CurrentVerdict]) -> None:
+    """Say what each verdict means for its component: one cohort down is a partial outage."""
+    for row in rows:
+        others = [
+            (each.of_check.cohort, each.word)
+            for each in rows
+            if each.component_id == row.component_id and each.pk != row.pk
+        ]
+        word = Word(row.word) if row.word else Word.UNKNOWN
+        row.claim = policies.claim(word, row.of_check.cohort, others)
 
 
 def _show_unknown(page: Page, rows: Sequence[CurrentVerdict], now: datetime) -> None:
@@ -104,7 +128,7 @@ def _let_go(row: CurrentVerdict) -> None:
     ended_at = incident.vetoed_at or incident.resolved_at
     is_newer = row.since is not None and ended_at is not None and row.since > ended_at
     # Somebody ended it while we still saw the trouble: that holds until it was clean once.
-    row.vetoed_word = row.said_word if row.word in BAD and not is_newer else ""
+    row.vetoed_word = row.said_word if row.claim in BAD and not is_newer else ""
     _part(row)
 
 
@@ -116,18 +140,46 @@ def _part(row: CurrentVerdict) -> None:
 def _say(page: Page, row: CurrentVerdict, rows: Sequence[CurrentVerdict], now: datetime) -> None:
     """Do what the first matching policy wants of a verdict."""
     policy = _policy(page, row)
-    if policy is None:
+    own = row.incident
+    rule = Rule.parse(row.of_check.rule)
+    case = Case(
+        word=Word(row.claim),
+        publish=Publish(policy.publish) if policy else None,
+        said_word=row.said_word,
+        vetoed_word=row.vetoed_word,
+        is_said=own is not None,
+        is_published=own is not None and own.published_at is not None,
+        is_monitored=own is not None and own.status == Status.MONITORING,
+        is_in_shadow=policies.is_in_shadow(
+            changed_at=row.of_check.shadow_from,
+            up_at=row.up_at,
+            rejected=row.rejected,
+            now=now,
+            shadow_s=rule.shadow_s,
+        ),
+    )
+    move = policies.respond(case)
+    if move is Move.NOTHING or policy is None:
         return
-    if row.word == Word.SLOW_BURN or policy.publish == Publish.NOTIFY:
-        _call(page, row, now)
+    if policies.is_in_maintenance(_windows(row, now), now, grace_s=rule.maintenance_grace_s):
         return
-    if gravity(row.word) <= gravity(row.vetoed_word):
+    if move is Move.CALL:
+        _call(page, row, now, why=_HELD_BACK if case.is_in_shadow else "")
         return
-    if row.incident is not None and gravity(row.word) <= gravity(row.said_word):
-        if row.incident.published_at and row.incident.status == Status.MONITORING:
-            _relapse(page, row, row.incident, policy, now)
+    if move is Move.RELAPSE and own is not None:
+        _relapse(page, row, own, policy, now)
         return
-    due = verdict.deadline(
+    _speak_up(page, row, rows, policy, now)
+
+
+_HELD_BACK: Final = " The check was not up since it was made or changed: nothing is said in public."
+
+
+def _speak_up(
+    page: Page, row: CurrentVerdict, rows: Sequence[CurrentVerdict], policy: Policy, now: datetime
+) -> None:
+    """Say a verdict where it belongs."""
+    due = policies.deadline(
         Publish(policy.publish),
         now,
         veto_s=policy.veto_s,
@@ -135,33 +187,59 @@ def _say(page: Page, row: CurrentVerdict, rows: Sequence[CurrentVerdict], now: d
         night=Night.parse(policy.night) if policy.night else None,
     )
     incident = _open_incident(page, row)
-    if incident is None and (recent := _recent_incident(page, row, now)) is not None:
+    recent = _recent_incident(page, row, now) if incident is None else None
+    move = policies.speak(
+        is_open=incident is not None,
+        is_published=incident is not None and incident.published_at is not None,
+        is_relapse=recent is not None,
+    )
+    if move is Move.REOPEN and recent is not None:
         _reopen(page, row, recent, policy, due, now)
-    elif incident is None:
-        _declare(page, row, policy, due, now)
-    elif incident.published_at is None:
+    elif move is Move.WIDEN and incident is not None:
         _widen(page, row, rows, incident, policy, due, now)
-    else:
+    elif move is Move.APPEND and incident is not None:
         _append(page, row, incident, policy, due, now)
+    else:
+        _declare(page, row, policy, due, now)
+
+
+def _windows(row: CurrentVerdict, now: datetime) -> list[Window]:
+    """Return the maintenances of the component that have begun."""
+    found = Incident.objects.filter(
+        status__in=MAINTENANCE,
+        published_at__isnull=False,
+        retracted_at__isnull=True,
+        scheduled_for__lte=now,
+        components=row.component_id,
+    ).order_by("-scheduled_for")[:WINDOWS_MAX]
+    return [_window(each) for each in found]
+
+
+def _window(maintenance: Incident) -> Window:
+    """Return its window; one that was completed early ended then."""
+    begins = maintenance.scheduled_for
+    assert begins is not None, "a maintenance has a window: a database constraint"
+    ends = [each for each in (maintenance.scheduled_until, maintenance.resolved_at) if each]
+    return Window(begins, min(ends) if ends else None)
 
 
 def _policy(page: Page, row: CurrentVerdict) -> Policy | None:
-    policies = Policy.objects.filter(page=page, component_id=row.component_id)
-    return next((each for each in policies if row.word in each.verdicts), None)
+    mine = Policy.objects.filter(page=page, component_id=row.component_id)
+    return next((each for each in mine if row.claim in each.verdicts), None)
 
 
-def _call(page: Page, row: CurrentVerdict, now: datetime) -> None:
-    if row.called_for == row.word:
+def _call(page: Page, row: CurrentVerdict, now: datetime, *, why: str = "") -> None:
+    if row.called_for == row.claim:
         return
     since = row.since or now
     core.call_operators(
         page=page,
         reason=CallReason.VERDICT,
-        text=f"{row.component.name}: {row.word}. {row.reasoning}",
-        key=f"verdict:{row.pk}:{row.word}:{since:%Y%m%d%H%M%S}",
+        text=f"{row.component.name}: {row.claim}{_of_cohort(row)}. {row.reasoning}{why}",
+        key=f"verdict:{row.pk}:{row.claim}:{since:%Y%m%d%H%M%S}",
         now=now,
     )
-    row.called_for = row.word
+    row.called_for = row.claim
     row.save(update_fields=["called_for"])
 
 
@@ -210,8 +288,19 @@ def _text(page: Page, row: CurrentVerdict, policy: Policy) -> _Text:
     template = Template.objects.filter(page=page, slug=policy.template).first()
     if template is not None:
         return _Text(template.name, template.body, template.what_to_do, template)
-    name = f"{row.component.name} {NOTICED[row.word]}"
+    name = _noticed(row)
     return _Text(name, f"Our checks find: {name}. We are looking into it.", "", None)
+
+
+def _noticed(row: CurrentVerdict) -> str:
+    """Return what readers notice, as a sentence without its stop."""
+    if row.claim == Word.PARTIAL and row.of_check.cohort:
+        return f"{row.component.name} fails for {row.of_check.cohort}"
+    return f"{row.component.name} {NOTICED[row.claim]}"
+
+
+def _of_cohort(row: CurrentVerdict) -> str:
+    return f" for {row.of_check.cohort}" if row.of_check.cohort else ""
 
 
 def _source(row: CurrentVerdict) -> dict[str, Any]:
@@ -219,7 +308,8 @@ def _source(row: CurrentVerdict) -> dict[str, Any]:
     return {
         "check": row.of_check.slug,
         "component": row.component.slug,
-        "verdict": row.word,
+        "verdict": row.claim,
+        "cohort": row.of_check.cohort,
         "reasoning": row.reasoning,
         "step": row.step,
     }
@@ -235,7 +325,7 @@ def _declare(
         name=text.name,
         body=text.body,
         what_to_do=text.what_to_do,
-        components={row.component: PUBLIC[row.word]},
+        components={row.component: PUBLIC[row.claim]},
         published=at_once,
         publish_at=None if at_once else due,
         started_at=row.began_at or now,
@@ -264,7 +354,7 @@ def _widen(
     """Add a verdict to a draft: the earliest deadline, the text of the worst."""
     said = [each for each in rows if each.incident_id == draft.pk and each.pk != row.pk]
     if said:
-        is_worst = all(gravity(row.word) > gravity(each.said_word) for each in said)
+        is_worst = all(gravity(row.claim) > gravity(each.said_word) for each in said)
     else:
         # An alert opened the draft: its text gives way to a graver one only.
         is_worst = not _is_said_of_any(row, draft)
@@ -297,7 +387,7 @@ def _widen(
 
 def _is_said_of_any(row: CurrentVerdict, draft: Incident) -> bool:
     told = worst(ComponentStatus(each.status) for each in draft.affected.all())
-    return worst([told, PUBLIC[row.word]]) == told
+    return worst([told, PUBLIC[row.claim]]) == told
 
 
 def _status_of(
@@ -309,7 +399,7 @@ def _status_of(
         for each in rows
         if each.component_id == row.component_id and each.incident_id == incident.pk
     ]
-    return worst(PUBLIC[word] for word in (*same, row.word) if word in PUBLIC)
+    return worst(PUBLIC[word] for word in (*same, row.claim) if word in PUBLIC)
 
 
 def _append(
@@ -322,13 +412,13 @@ def _append(
 ) -> None:
     """Say a further verdict in an open incident, judged by its own policy."""
     text = _text(page, row, policy)
-    name = f"{row.component.name} {NOTICED[row.word]}"
+    name = _noticed(row)
     is_over = incident.status == Status.MONITORING
     if is_over or row.incident_id == incident.pk or not _is_said(row, incident):
         saying = _Saying(
             status=Status.INVESTIGATING if is_over else Status(incident.status),
             body=text.body if text.template else f"Our checks find: {name}.",
-            components={row.component: PUBLIC[row.word]},
+            components={row.component: PUBLIC[row.claim]},
             text=text,
         )
         _speak(page, incident, saying, row, due=due, now=now)
@@ -341,7 +431,7 @@ def _is_said(row: CurrentVerdict, incident: Incident) -> bool:
     if there is None:
         return False
     told = ComponentStatus(there.status)
-    return worst([told, PUBLIC[row.word]]) == told
+    return worst([told, PUBLIC[row.claim]]) == told
 
 
 def _relapse(
@@ -350,8 +440,8 @@ def _relapse(
     """The trouble is back before the incident was over."""
     saying = _Saying(
         status=Status.INVESTIGATING,
-        body=f"{row.component.name} {NOTICED[row.word]} again. We are looking into it.",
-        components={row.component: PUBLIC[row.word]},
+        body=f"{_noticed(row)} again. We are looking into it.",
+        components={row.component: PUBLIC[row.claim]},
         text=_text(page, row, policy),
     )
     _speak(page, incident, saying, row, due=now, now=now)
@@ -380,9 +470,9 @@ def _reopen(
     text = _text(page, row, policy)
     core.reopen(
         incident,
-        body=f"{row.component.name} {NOTICED[row.word]} again. We are looking into it.",
+        body=f"{_noticed(row)} again. We are looking into it.",
         what_to_do=text.what_to_do,
-        components={row.component: PUBLIC[row.word]},
+        components={row.component: PUBLIC[row.claim]},
         next_update_by=text.next_update_by(now),
         automatic=True,
         actor=ACTOR,
@@ -455,14 +545,14 @@ def _call_for_draft(
         page=page,
         reason=CallReason.DRAFT_WAITS,
         text=f'A draft about "{incident.name}" {when}. {row.reasoning}',
-        key=f"draft:{incident.uid}:{row.pk}:{row.word}:{row.since or now:%Y%m%d%H%M%S}",
+        key=f"draft:{incident.uid}:{row.pk}:{row.claim}:{row.since or now:%Y%m%d%H%M%S}",
         incident=incident,
         now=now,
     )
 
 
 def _said(row: CurrentVerdict, incident: Incident) -> None:
-    row.incident, row.said_word = incident, row.word
+    row.incident, row.said_word = incident, row.claim
     row.save(update_fields=["incident", "said_word"])
 
 
@@ -504,31 +594,35 @@ def _recover_one(incident: Incident, mine: Sequence[CurrentVerdict], now: dateti
     if any(row.clean_since is None for row in mine):
         # It is not over after all: what was drafted of that must not go out.
         _withdraw_follow_ups(incident, (Status.MONITORING, Status.RESOLVED), now)
-    rules = [Rule.parse(row.of_check.rule) for row in mine]
-    clean_since = [row.clean_since for row in mine if row.clean_since is not None]
-    blocked = CurrentVerdict.objects.filter(
-        of_check_id__in=[row.of_check_id for row in mine],
-        component__affected__incident=incident,
-        clean_since__isnull=True,
+    clean_since = [row.clean_since for row in (*mine, *_named_by(incident, mine))]
+    due = policies.way_back(
+        clean_since,
+        [Rule.parse(row.of_check.rule) for row in mine],
+        now,
+        is_published=incident.published_at is not None,
+        is_monitored=incident.status == Status.MONITORING,
     )
-    if len(clean_since) < len(mine) or blocked.exists():
-        return
-    clean = max(clean_since)
-    recovered_at = clean + timedelta(seconds=max(rule.recover_after_s for rule in rules))
-    if now < recovered_at:
-        return
-    if incident.published_at is None:
-        _withdraw(incident, mine, now)
-        return
-    waits = [rule.resolve_after_s for rule in rules]
-    resolved_at = None
-    if None not in waits:
-        longest = max(each for each in waits if each is not None)
-        resolved_at = recovered_at + timedelta(seconds=longest)
-    if resolved_at is not None and now >= resolved_at:
-        _follow_up(incident, mine, Status.RESOLVED, clean, now)
-    elif incident.status != Status.MONITORING:
-        _follow_up(incident, mine, Status.MONITORING, clean, now)
+    clean = max((each for each in clean_since if each is not None), default=now)
+    match due:
+        case Back.WAIT:
+            return
+        case Back.WITHDRAW:
+            _withdraw(incident, mine, now)
+        case Back.MONITOR:
+            _follow_up(incident, mine, Status.MONITORING, clean, now)
+        case Back.RESOLVE:
+            _follow_up(incident, mine, Status.RESOLVED, clean, now)
+
+
+def _named_by(incident: Incident, mine: Sequence[CurrentVerdict]) -> list[CurrentVerdict]:
+    """Return what else these checks say of components that the incident names, while not clean."""
+    return list(
+        CurrentVerdict.objects.filter(
+            of_check_id__in=[row.of_check_id for row in mine],
+            component__affected__incident=incident,
+            clean_since__isnull=True,
+        )
+    )
 
 
 def _withdraw_follow_ups(incident: Incident, statuses: Sequence[Status], now: datetime) -> None:

@@ -7,7 +7,7 @@ from django.db.models import OuterRef, Q, QuerySet, Subquery
 
 from incidents import services as core
 from incidents.models import Component, Page, Pulse
-from probes import acting, heartbeats, retention, services, verdict
+from probes import acting, heartbeats, judging, retention, tally, verdict
 from probes.models import Check, CurrentVerdict, Location, Result
 from probes.verdict import Word
 
@@ -19,8 +19,9 @@ UNQUIET: Final = ~Q(word__in=["", Word.UP.value]) | Q(incident__isnull=False)
 def tick(now: datetime) -> None:
     """Judge the checks that fell silent, move on what waits, forget what is old."""
     heartbeats.listen(now)
+    tally.count(now)
     for check in _silent(now):
-        services.judge_check(check, now=now)
+        judging.judge_check(check, now=now)
     for page in _unquiet_pages():
         acting.act_alone(page, now=now)
     _forget_the_unwatched(now)

@@ -9,13 +9,17 @@ from django.utils import timezone
 from incidents.models import NAME_CHARS_MAX, Component, Incident, Page
 from probes import latency
 from probes.facts import ANSWER_CHARS_MAX, Outcome
-from probes.verdict import VETO_S, Publish, Word
+from probes.policy import COHORT_CHARS_MAX, VETO_S, Publish
+from probes.rule import Rule
+from probes.words import Word
 
 SLUG_CHARS_MAX = 64
 WORD_CHARS_MAX = 16
-REASON_CHARS_MAX = 2000
 STEP_CHARS_MAX = 100
+ACCOUNT_CHARS_MAX = 40
+REASON_CHARS_MAX = 2000
 TRY_ID_CHARS_MAX = 32
+SLOW_OVER_MS = Rule().slow_over_s * 1000
 
 
 class Check(models.Model):
@@ -29,6 +33,12 @@ class Check(models.Model):
     timeout_s = models.FloatField(default=10)
     locations = models.JSONField(default=list, help_text="Names of locations, such as local.")
     rule = models.JSONField(default=dict, blank=True)
+    cohort = models.CharField(
+        max_length=COHORT_CHARS_MAX,
+        blank=True,
+        default="",
+        help_text="Which users it speaks for, in words; empty: all.",
+    )
     enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now)
     changed_at = models.DateTimeField(default=timezone.now)
@@ -37,6 +47,9 @@ class Check(models.Model):
     try_asked_at = models.DateTimeField(null=True, blank=True)
     beat_at = models.DateTimeField(
         null=True, blank=True, help_text="When the newest heartbeat arrived (kind heartbeat)."
+    )
+    shadow_from = models.DateTimeField(
+        null=True, blank=True, help_text="It speaks in public once it was up since."
     )
 
     class Meta:
@@ -109,12 +122,12 @@ class Result(models.Model):
     )
     # Before any retry: what ratios are counted from.
     first_outcome = models.CharField(max_length=WORD_CHARS_MAX)
+    # Which step failed in the first attempt, before any retry.
+    first_step = models.CharField(max_length=STEP_CHARS_MAX, blank=True, default="")
     attempts = models.PositiveSmallIntegerField(default=1)
     reason = models.CharField(max_length=REASON_CHARS_MAX, blank=True, default="")
     steps = models.JSONField(default=list)
     total_ms = models.FloatField(default=0)
-    # The failing step of the first attempt, before any retry.
-    first_step = models.CharField(max_length=STEP_CHARS_MAX, blank=True, default="")
     # Sentences about what is strange and no failure.
     warnings = models.JSONField(default=list, blank=True)
     # The beginning of what a failing step was answered, without secrets.
@@ -189,8 +202,95 @@ class Rollup(models.Model):
         return f"{self.span} {self.at:%Y-%m-%d %H:%M}"
 
 
+class Tally(models.Model):
+    """What was counted of a check of late, so that no judgement counts it again."""
+
+    of_check = models.OneToOneField(Check, models.CASCADE, related_name="tally")
+    # Up to the end of which minute: first attempts in the long and in the short window.
+    counted_to = models.DateTimeField(null=True, blank=True)
+    attempts = models.PositiveIntegerField(default=0)
+    failures = models.PositiveIntegerField(default=0)
+    newest_attempts = models.PositiveIntegerField(default=0)
+    newest_failures = models.PositiveIntegerField(default=0)
+    # Good runs of the last 10 minutes by location, as [all, over the limit].
+    latency = models.JSONField(default=dict)
+    limit_ms = models.FloatField(default=SLOW_OVER_MS)
+    over_since = models.DateTimeField(null=True, blank=True)
+    hour = models.DateTimeField(null=True, blank=True, help_text="The last hour counted.")
+    # Locations that cannot tell: why, since when, and whether operators were called.
+    faults = models.JSONField(default=dict)
+
+    class Meta:
+        verbose_name_plural = "tallies"
+
+    def __str__(self) -> str:
+        return f"{self.of_check_id}: {self.failures} of {self.attempts}"
+
+
+class Minute(models.Model):
+    """What one location saw in one minute: first attempts, and good runs; kept two hours."""
+
+    of_check = models.ForeignKey(Check, models.CASCADE, related_name="minutes")
+    location = models.ForeignKey(Location, models.CASCADE, related_name="minutes")
+    at = models.DateTimeField()
+    attempts = models.PositiveIntegerField(default=0)
+    failures = models.PositiveIntegerField(default=0)
+    good = models.PositiveIntegerField(default=0)
+    over = models.PositiveIntegerField(default=0, help_text="Good runs above the limit.")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["of_check", "at", "location"], name="minute_once_a_location"
+            ),
+        ]
+        indexes: ClassVar = [models.Index(fields=["at"], name="minute_by_age")]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M}: {self.failures} of {self.attempts}"
+
+
+class UsualHour(models.Model):
+    """How long the good runs of one hour took: 95 % of them no longer than this."""
+
+    of_check = models.ForeignKey(Check, models.CASCADE, related_name="usual_hours")
+    at = models.DateTimeField()
+    p95_ms = models.FloatField()
+    runs = models.PositiveIntegerField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["of_check", "at"], name="usual_hour_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H}: {self.p95_ms:.0f} ms"
+
+
+class Proof(models.Model):
+    """An account got in from a location at `at`: its rejection soon after is not its own fault."""
+
+    of_check = models.ForeignKey(Check, models.CASCADE, related_name="proofs")
+    location = models.ForeignKey(Location, models.CASCADE, related_name="proofs")
+    account = models.CharField(max_length=ACCOUNT_CHARS_MAX, help_text="A digest, no name.")
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["of_check", "location", "account"], name="proof_once_an_account"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.account} at {self.at:%Y-%m-%d %H:%M}"
+
+
 class CurrentVerdict(models.Model):
     """What a check says of a component now, and what was done about it; locked while acting."""
+
+    # What it means for the component as long as it is acted upon: claim() of policy.py.
+    claim: str = ""
 
     of_check = models.ForeignKey(Check, models.CASCADE, related_name="current")
     component = models.ForeignKey(Component, models.CASCADE, related_name="current_verdicts")
@@ -203,6 +303,12 @@ class CurrentVerdict(models.Model):
     since = models.DateTimeField(null=True, blank=True, help_text="Since when it is this word.")
     began_at = models.DateTimeField(null=True, blank=True, help_text="When the trouble began.")
     clean_since = models.DateTimeField(null=True, blank=True)
+    up_at = models.DateTimeField(null=True, blank=True)
+    mended_at = models.DateTimeField(null=True, blank=True, help_text="When trouble last ended.")
+    flapping = models.BooleanField(default=False)
+    rejected = models.BooleanField(
+        default=False, help_text="The failure is that our credentials were not taken."
+    )
     # What was said of it in public, where, and what an operator does not want said.
     incident = models.ForeignKey(
         Incident, models.SET_NULL, null=True, blank=True, related_name="verdicts"

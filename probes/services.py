@@ -1,4 +1,4 @@
-"""The verbs of the eyes: give agents their checks, record what they saw, judge it."""
+"""The verbs of the eyes: give agents their checks, record what they saw, have it judged."""
 
 import hashlib
 import json
@@ -7,23 +7,16 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Any, Final
 
 from django.db import transaction
 
 from incidents.lifecycle import IllegalMove, Refused
-from incidents.models import Component, Page
-from probes import acting, kinds, rollups, verdict
-from probes.kinds import BadSpec, Outcome, StepObservation, Watch
-from probes.models import (
-    Check,
-    CurrentVerdict,
-    Location,
-    Result,
-    VerdictChange,
-)
-from probes.verdict import Rule, Verdict, Word, gravity
+from incidents.models import Page
+from probes import judging, kinds, rollups
+from probes.kinds import Outcome, StepObservation
+from probes.models import Check, Location, Result
+from probes.rule import Rule
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +26,7 @@ TRY_ID_BYTES: Final = 8
 # A clock this far off makes ages and orders wrong: detection.md, D30, asks for 10 minutes within
 # a minute; a minute is a tenth of the shortest sensible max_age_s.
 SKEW_MAX_S: Final = 60.0
-# What one judgement reads at most: 20 locations at 90 runs.
-RESULTS_JUDGED_MAX: Final = 2000
+
 # ---- locations ----------------------------------------------------------------------------
 
 
@@ -160,7 +152,7 @@ def record(
 
 def _judge_later_if_refused(check: Check, *, now: datetime) -> None:
     try:
-        judge_check(check, now=now)
+        judging.judge_check(check, now=now)
     except (Refused, IllegalMove) as error:
         # A person moved the incident at the same moment; the clock looks again in a second.
         log.warning("the verdict of %s waits: %s", check.slug, error)
@@ -213,12 +205,12 @@ def _row(
         received_at=now,
         outcome=Outcome.PROBER_FAULT if is_off else result.outcome,
         first_outcome=Outcome.PROBER_FAULT if is_off else result.first_outcome,
+        first_step="" if is_off else result.first_step,
         attempts=result.attempts,
         reason=f"its clock is {abs(skew_s):,.0f} s {ahead} ours" if is_off else result.reason,
         # Ages told by a wrong clock are worth nothing.
         steps=[] if is_off else list(result.steps),
         total_ms=result.total_ms,
-        first_step="" if is_off else result.first_step,
         warnings=[] if is_off else list(result.warnings),
         answer="" if is_off else result.answer,
         try_id=result.try_id,
@@ -269,129 +261,3 @@ def _own_location(name: str, now: datetime) -> Location:
     unknown = hash_token(secrets.token_urlsafe(TOKEN_BYTES))
     defaults = {"token_hash": unknown, "created_at": now}
     return Location.objects.get_or_create(name=name, defaults=defaults)[0]
-
-
-# ---- judging ------------------------------------------------------------------------------
-
-
-def judge_check(check: Check, *, now: datetime) -> None:
-    """Judge a check by what is kept; act when its verdict changed."""
-    verdicts = verdicts_of(check, now=now)
-    rows = {row.component.slug: row for row in _rows_of(check)}
-    if rows.keys() == {each.component for each in verdicts} and not any(
-        _differs(rows[each.component], each) for each in verdicts
-    ):
-        return
-    _make_rows(check, verdicts)
-    with transaction.atomic():
-        locked = acting.lock(check.page)
-        mine = {row.component.slug: row for row in locked if row.of_check_id == check.pk}
-        # Read again under the lock: another process may have judged meanwhile.
-        for each in verdicts_of(check, now=now):
-            if each.component in mine:
-                _note(mine[each.component], each, now)
-        acting.act(check.page, locked, now=now)
-
-
-def verdicts_of(check: Check, *, now: datetime) -> tuple[Verdict, ...]:
-    """Return what the kept results of a check say now."""
-    rule = Rule.parse(check.rule)
-    since = now - timedelta(seconds=verdict.window_s(rule, check.interval_s))
-    rows = (
-        Result.objects.filter(of_check=check, at__gte=since)
-        .select_related("location")
-        .order_by("-at")[:RESULTS_JUDGED_MAX]
-    )
-    return verdict.judge(
-        [heard(row) for row in rows],
-        rule,
-        now,
-        locations=tuple(check.locations),
-        watches=watches_of(check),
-        interval_s=check.interval_s,
-        watched_since=check.changed_at,
-    )
-
-
-def watches_of(check: Check) -> tuple[Watch, ...]:
-    """Return the steps of a check with their components; none when the check is broken."""
-    return _watches(check.kind, json.dumps(check.spec, sort_keys=True))
-
-
-@lru_cache(maxsize=1024)
-def _watches(kind: str, spec: str) -> tuple[Watch, ...]:
-    try:
-        return kinds.load(kind).watches(json.loads(spec))
-    except BadSpec as error:
-        log.error("a check of kind %s cannot be judged: %s", kind, error)
-        return ()
-
-
-def heard(row: Result) -> verdict.Result:
-    """Return a stored result as the judge reads it; its location is fetched with it."""
-    steps = tuple(
-        StepObservation(
-            name=step["name"],
-            component=step["component"],
-            outcome=Outcome(step["outcome"]),
-            reason=step["reason"],
-            failed=tuple(step["failed"]),
-        )
-        for step in row.steps
-    )
-    return verdict.Result(row.location.name, row.at, Outcome(row.outcome), steps, row.reason)
-
-
-def _rows_of(check: Check) -> list[CurrentVerdict]:
-    return list(CurrentVerdict.objects.filter(of_check=check).select_related("component"))
-
-
-def _make_rows(check: Check, verdicts: Sequence[Verdict]) -> None:
-    """Have one row for each component that the check watches, and no other."""
-    slugs = {each.component for each in verdicts}
-    components = Component.objects.filter(page=check.page, slug__in=slugs)
-    CurrentVerdict.objects.bulk_create(
-        [CurrentVerdict(of_check=check, component=each) for each in components],
-        ignore_conflicts=True,
-    )
-    CurrentVerdict.objects.filter(of_check=check).exclude(component__slug__in=slugs).delete()
-
-
-def _differs(row: CurrentVerdict, new: Verdict) -> bool:
-    word = new.word is not None and row.word != new.word
-    skip = new.word is Word.UNKNOWN and row.unknown_why != new.unknown_why
-    return word or skip or (row.clean_since is not None) != _is_clean(row, new)
-
-
-def _is_clean(row: CurrentVerdict, new: Verdict) -> bool:
-    return new.clean and (new.word or row.word) == Word.UP
-
-
-def _note(row: CurrentVerdict, new: Verdict, now: datetime) -> None:
-    """Write down what a check says now. The caller holds the lock."""
-    if new.word is not None and row.word != new.word:
-        VerdictChange.objects.create(
-            of_check_id=row.of_check_id,
-            component_id=row.component_id,
-            old=row.word,
-            new=new.word,
-            at=now,
-            reasoning=new.reasoning,
-            locations=list(new.locations),
-        )
-        if gravity(row.word) == 0 or new.word is Word.UNKNOWN:
-            row.began_at = new.since
-        row.word, row.since = new.word, now
-    if new.word is not None:
-        row.reasoning, row.locations, row.step = (
-            new.reasoning,
-            list(new.locations),
-            new.step,
-        )
-        row.unknown_why, row.skipped = new.unknown_why, new.skipped
-    if _is_clean(row, new):
-        row.clean_since = row.clean_since or now
-        row.vetoed_word = row.called_for = ""
-    else:
-        row.clean_since = None
-    row.save()

@@ -1,88 +1,54 @@
 """Results of all locations become a verdict on each component, with the reasoning in words."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
-from enum import StrEnum
-from itertools import groupby
-from typing import Any, Final
-from zoneinfo import ZoneInfo
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
-from probes.kinds import Outcome, StepObservation, Watch
-
-# contract.md, "Detection": no accepted result for max(90 s, 3 x interval_s) is unknown.
-BLIND_AFTER_S: Final = 90.0
-BLIND_AFTER_INTERVALS: Final = 3
-# Policies: contract.md, "Detection".
-VETO_S: Final = 120
-
-
-class Word(StrEnum):
-    """What all results of a check say of a component."""
-
-    UP = "up"
-    SLOW_BURN = "slow_burn"
-    DEGRADED = "degraded"
-    PARTIAL = "partial"
-    STALE = "stale"
-    OUTAGE = "outage"
-    UNKNOWN = "unknown"
-
-
-# From harmless to grave; unknown stands apart, it says nothing of the target.
-GRAVITY: Final = (
-    Word.UP,
-    Word.SLOW_BURN,
-    Word.DEGRADED,
-    Word.PARTIAL,
-    Word.STALE,
-    Word.OUTAGE,
+from probes import reasoning
+from probes.baseline import Latency, is_over
+from probes.kinds import Outcome, Watch
+from probes.policy import VETO_S, Night, Publish, deadline
+from probes.ratio import Burn
+from probes.rule import BLIND_AFTER_S, Rule, blind_after_s, quorum, window_s
+from probes.sight import (
+    GOOD,
+    TELLING,
+    Mark,
+    Result,
+    Sight,
+    blamed_components,
+    mark_of,
 )
+from probes.suspicion import Suspicion, borne_out
+from probes.words import BAD, GRAVE, GRAVITY, Word, gravity
 
+__all__ = [
+    "BAD",
+    "BLIND_AFTER_S",
+    "GRAVITY",
+    "VETO_S",
+    "Fault",
+    "Night",
+    "Publish",
+    "Result",
+    "Rule",
+    "Standing",
+    "Surroundings",
+    "Verdict",
+    "Word",
+    "blind_after_s",
+    "deadline",
+    "faults",
+    "follow",
+    "gravity",
+    "judge",
+    "quorum",
+    "window_s",
+]
 
-def gravity(word: Word | str) -> int:
-    """Return how grave a verdict is; unknown and none count as up."""
-    return GRAVITY.index(Word(word)) if word in GRAVITY else 0
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """When results become a verdict, and how long the way back is; `verdict:` of site.yaml."""
-
-    consecutive: int = 2
-    retry_after_s: float = 2
-    recover_after_s: float = 300
-    # None: only an operator resolves.
-    resolve_after_s: float | None = 1800
-    reopen_within_s: float = 21_600
-    min_failures: int = 3
-    of_last: int = 10
-
-    @classmethod
-    def parse(cls, raw: Mapping[str, Any]) -> "Rule":  # Any: numbers or null, as JSON has them.
-        """Read a rule; keys that are missing keep their defaults, unknown ones raise ValueError."""
-        for key, value in raw.items():
-            if key not in cls.__slots__:
-                expected = ", ".join(cls.__slots__)
-                raise ValueError(f"verdict.{key}: expected one of {expected}")
-            least = 0 if key.endswith("_s") else 1
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if value is None and key == "resolve_after_s":
-                continue
-            if not is_number or value < least:
-                raise ValueError(f"verdict.{key}: expected a number from {least} up, not {value!r}")
-        return cls(**raw)
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What one run from one location said in the end, after its retry."""
-
-    location: str
-    at: datetime
-    outcome: Outcome
-    steps: tuple[StepObservation, ...]
-    reason: str = ""
+# Rejections of many locations are weighed against each other: no more of them than this.
+SUSPICIONS_MAX: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,22 +69,52 @@ class Verdict:
     unknown_why: str = ""
     # An unknown because an earlier step fails, not because nobody looks.
     skipped: bool = False
+    # Good and bad runs take turns.
+    flapping: bool = False
+    # Our credentials were not taken: perhaps it is us.
+    rejected: bool = False
 
 
-def blind_after_s(interval_s: float) -> float:
-    """Return after how long without a result nobody can tell."""
-    return max(BLIND_AFTER_S, BLIND_AFTER_INTERVALS * interval_s)
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is said of a component until now; the columns of CurrentVerdict that time changes."""
+
+    # Empty: nothing was said yet.
+    word: str = ""
+    since: datetime | None = None
+    began_at: datetime | None = None
+    clean_since: datetime | None = None
+    # When it was last up, and when it last left an outage, a stale or a partial one.
+    up_at: datetime | None = None
+    mended_at: datetime | None = None
+    flapping: bool = False
+    rejected: bool = False
+    vetoed_word: str = ""
+    called_for: str = ""
 
 
-def window_s(rule: Rule, interval_s: float) -> float:
-    """Return how far back the results that judge() needs reach."""
-    runs = max(rule.consecutive, BLIND_AFTER_INTERVALS) + 1
-    return max(blind_after_s(interval_s), runs * interval_s)
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a judgement takes into account beside the newest results."""
+
+    standing: Mapping[str, Standing] = field(default_factory=dict)
+    burn: Burn = Burn()
+    latency: Latency | None = None
+    # Who got in during the last day, as (location, account).
+    proven: Collection[tuple[str, str]] = ()
+    # When the check was made or changed.
+    changed_at: datetime | None = None
 
 
-def quorum(locations: int) -> int:
-    """Return how many of the configured locations have to agree."""
-    return locations // 2 + 1
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A location that cannot tell, by its own fault or because it is turned away."""
+
+    location: str
+    # None: it is silent.
+    outcome: Outcome | None
+    reason: str
+    since: datetime
 
 
 def judge(
@@ -130,49 +126,66 @@ def judge(
     watches: Sequence[Watch],
     interval_s: float,
     watched_since: datetime,
+    around: Surroundings | None = None,
 ) -> tuple[Verdict, ...]:
     """Return a verdict on each component that the check watches, in the order of its steps."""
-    court = _Court(results, rule, now, locations, watches, interval_s, watched_since)
+    court = _Court(
+        results, rule, now, locations, watches, interval_s, watched_since, around or Surroundings()
+    )
     components = tuple(dict.fromkeys(watch.component for watch in watches))
     if len(court.healthy) < court.needed:
         return tuple(court.blind(component) for component in components)
     return tuple(court.on(component) for component in components)
 
 
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    """What one run says of one component."""
+def follow(standing: Standing, new: Verdict, now: datetime) -> Standing:
+    """Return how it stands after a verdict."""
+    fields = standing
+    if new.word is not None and new.word != standing.word:
+        has_begun = gravity(standing.word) == 0 or new.word is Word.UNKNOWN
+        is_mended = standing.word in GRAVE and new.word not in GRAVE
+        fields = replace(
+            fields,
+            word=new.word.value,
+            since=now,
+            began_at=new.since if has_begun else standing.began_at,
+            mended_at=now if is_mended else standing.mended_at,
+        )
+    if new.word is Word.UP:
+        fields = replace(fields, up_at=now)
+    if is_clean(standing, new):
+        fields = replace(
+            fields, clean_since=standing.clean_since or now, vetoed_word="", called_for=""
+        )
+    else:
+        fields = replace(fields, clean_since=None)
+    return replace(fields, flapping=new.flapping, rejected=new.rejected)
 
-    word: Word
-    at: datetime
-    reason: str = ""
-    step: str = ""
+
+def is_clean(standing: Standing, new: Verdict) -> bool:
+    """Say whether nothing is wrong; a slow burn is the operators' and holds up no all-clear."""
+    return new.clean and (new.word or standing.word) in (Word.UP, Word.SLOW_BURN)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sight:
-    """What one location says of one component; marks are newest first."""
+def differs(standing: Standing, new: Verdict) -> bool:
+    """Say whether a verdict changes how it stands."""
+    word = new.word is not None and standing.word != new.word
+    is_steady = standing.flapping == new.flapping and standing.rejected == new.rejected
+    return word or not is_steady or (standing.clean_since is not None) != is_clean(standing, new)
 
-    location: str
-    marks: tuple[_Mark, ...]
-    consecutive: int
 
-    @property
-    def newest(self) -> _Mark:
-        return self.marks[0]
-
-    @property
-    def word(self) -> Word:
-        """Return what all of the last `consecutive` runs say at least."""
-        if len(self.marks) < self.consecutive:
-            return Word.UP
-        return min((mark.word for mark in self.marks[: self.consecutive]), key=gravity)
-
-    @property
-    def failing_since(self) -> datetime:
-        """Return when the newest row of failures began."""
-        failing = [mark.at for mark in _until_clean(self.marks)]
-        return failing[-1] if failing else self.newest.at
+def faults(
+    results: Iterable[Result],
+    rule: Rule,
+    now: datetime,
+    *,
+    locations: Sequence[str],
+    interval_s: float,
+    watched_since: datetime,
+) -> tuple[Fault, ...]:
+    """Return the locations that cannot tell, and why."""
+    court = _Court(results, rule, now, locations, (), interval_s, watched_since, Surroundings())
+    return tuple(court.faults())
 
 
 class _Court:
@@ -187,29 +200,32 @@ class _Court:
         watches: Sequence[Watch],
         interval_s: float,
         watched_since: datetime,
+        around: Surroundings,
     ) -> None:
         self.rule = rule
         self.now = now
         self.locations = locations
         self.watches = watches
         self.watched_since = watched_since
+        self.around = around
         self.blind_after = timedelta(seconds=blind_after_s(interval_s))
         self.needed = quorum(len(locations))
-        self.runs = _newest_first(results, locations)
+        self.runs = _newest_first(_with_suspicions(results, rule, around), locations)
         self.healthy = [name for name in locations if self._is_healthy(name)]
+        self.blamed = blamed_components(self.runs, watches)
+        self.hidden = {watch.step: watch.component for watch in watches}
 
     def blind(self, component: str) -> Verdict:
         """Too few locations are healthy to say anything."""
-        faults = self._faults()
+        own = [f"{each.location}: {each.reason}" for each in self.faults() if each.outcome]
         since = self._blind_since()
-        if not faults and self._is_young(since):
+        if not own and self._is_young(since):
             return Verdict(component, None, "no probe has reported yet")
         heard = f"{len(self.healthy)} of {len(self.locations)} locations can tell"
-        words = [f"{heard}, {self.needed} needed", *faults]
         return Verdict(
             component=component,
             word=Word.UNKNOWN,
-            reasoning=_sentence("; ".join(words)),
+            reasoning=reasoning.sentence("; ".join([f"{heard}, {self.needed} needed", *own])),
             locations=tuple(name for name in self.locations if name not in self.healthy),
             since=since,
             unknown_why=f"checks not running since {since.astimezone(UTC):%H:%M} UTC",
@@ -217,45 +233,137 @@ class _Court:
 
     def _blind_since(self) -> datetime:
         """Return when a quorum of locations could last tell."""
-        told = sorted(
-            (
-                next((run.at for run in runs if run.outcome in _TELLING), self.watched_since)
-                for runs in self.runs.values()
-            ),
-            reverse=True,
-        )
+        told = sorted((self._last_told(name) for name in self.runs), reverse=True)
         return told[self.needed - 1] if len(told) >= self.needed else self.watched_since
+
+    def _last_told(self, name: str) -> datetime:
+        runs = self.runs[name]
+        return next((run.at for run in runs if run.outcome in TELLING), self.watched_since)
 
     def on(self, component: str) -> Verdict:
         """Weigh what the healthy locations saw of one component."""
+        standing = self._standing(component)
         sights = [self._sight(name, component) for name in self.healthy]
         fresh = [sight for sight in sights if sight.marks and self._is_young(sight.newest.at)]
         if len(fresh) < self.needed:
             return self._unchecked(component)
-        word = _said_by(self.needed, [sight.word for sight in fresh])
+        said = Word(standing.word) if standing.word else None
+        words = {sight.location: sight.word(said) for sight in fresh}
+        word = _said_by(self.needed, list(words.values()))
+        slow = self._slow(component, fresh) if gravity(word) < gravity(Word.DEGRADED) else None
+        least = Word.DEGRADED if slow else word
+        flapping = self._flapping(fresh, standing)
+        if flapping and said in BAD and gravity(least) < gravity(said):
+            return self._held(component, said, fresh, flapping)
+        if slow is not None:
+            return slow
         if word is not Word.UP:
-            return self._bad(component, word, fresh)
+            saying = [sight for sight in fresh if gravity(words[sight.location]) >= gravity(word)]
+            return self._bad(component, word, fresh, saying, is_flapping=bool(flapping))
+        if self._burns(component, said):
+            return self._burning(component, fresh)
+        return self._well(component, fresh)
+
+    def _well(self, component: str, fresh: Sequence[Sight]) -> Verdict:
         seeing = [sight for sight in fresh if sight.newest.word is Word.UP]
-        clean = len(fresh) - len(seeing) < self.needed
         if len(seeing) < self.needed:
             # Too early: some fail, and not yet often enough.
-            return Verdict(component, None, _evidence(fresh, Word.SLOW_BURN, 1), clean=clean)
-        heard = f"{len(seeing)} of {len(self.locations)} {_plural(len(self.locations), 'location')}"
+            words = reasoning.of_rows(fresh, Word.SLOW_BURN, 1)
+            return Verdict(component, None, words, clean=self._is_clean(fresh))
+        count = len(self.locations)
+        heard = f"{len(seeing)} of {count} {reasoning.plural(count, 'location')}"
         names = tuple(sight.location for sight in seeing)
         words = f"{heard} saw nothing wrong."
-        return Verdict(component, Word.UP, words, names, clean=clean)
+        return Verdict(component, Word.UP, words, names, clean=self._is_clean(fresh))
 
-    def _bad(self, component: str, word: Word, fresh: Sequence[_Sight]) -> Verdict:
-        saying = [sight for sight in fresh if gravity(sight.word) >= gravity(word)]
-        failing = sum(1 for sight in fresh if sight.newest.word is not Word.UP)
+    def _bad(
+        self,
+        component: str,
+        word: Word,
+        fresh: Sequence[Sight],
+        saying: Sequence[Sight],
+        *,
+        is_flapping: bool,
+    ) -> Verdict:
         return Verdict(
             component=component,
             word=word,
-            reasoning=_evidence(saying, word, self.rule.consecutive),
+            reasoning=reasoning.of_trouble(saying, word, self.rule),
             locations=tuple(sight.location for sight in saying),
-            step=saying[0].newest.step,
-            clean=failing < self.needed,
+            step=saying[0].blamed.step,
+            clean=self._is_clean(fresh),
             since=min(sight.failing_since for sight in saying),
+            flapping=is_flapping,
+            rejected=all(sight.blamed.rejected for sight in saying),
+        )
+
+    def _held(
+        self, component: str, said: Word, fresh: Sequence[Sight], flapping: Sequence[Sight]
+    ) -> Verdict:
+        """Good and bad take turns: it stays in trouble, and nobody is told of each turn."""
+        return Verdict(
+            component=component,
+            word=said,
+            reasoning=reasoning.of_flapping(flapping, said),
+            locations=tuple(sight.location for sight in flapping),
+            step=flapping[0].blamed.step,
+            since=min(sight.failing_since for sight in flapping),
+            flapping=True,
+        )
+
+    def _flapping(self, fresh: Sequence[Sight], standing: Standing) -> list[Sight]:
+        """Return the locations where it flaps, when a quorum says so; it begins high, ends low."""
+        if standing.word not in BAD:
+            return []
+        percent = self.rule.flap_percent / (2 if standing.flapping else 1)
+        found = [sight for sight in fresh if sight.flap_percent > percent]
+        return found if len(found) >= self.needed else []
+
+    def _slow(self, component: str, fresh: Sequence[Sight]) -> Verdict | None:
+        """Rule E against the baseline: p95 was above its limit for long enough."""
+        latency = self.around.latency
+        if latency is None or latency.over_since is None or component != self._slowest():
+            return None
+        if self.now - latency.over_since < timedelta(seconds=self.rule.slow_for_s):
+            return None
+        names = tuple(name for name, count in latency.counts.items() if is_over(count))
+        return Verdict(
+            component=component,
+            word=Word.DEGRADED,
+            reasoning=reasoning.of_latency(
+                names, latency.limit_s, for_s=(self.now - latency.over_since).total_seconds()
+            ),
+            locations=names,
+            clean=self._is_clean(fresh),
+            since=latency.over_since,
+        )
+
+    def _slowest(self) -> str:
+        """Return whose steps take most of the time of the newest runs."""
+        took: dict[str, float] = {}
+        for runs in self.runs.values():
+            for step in runs[0].steps if runs else ():
+                total = took.get(step.component, 0.0)
+                took[step.component] = total + step.phases_ms.get("total", 0.0)
+        last = self.watches[-1].component
+        return max(took, key=lambda each: (took[each], each == last)) if took else last
+
+    def _burns(self, component: str, said: Word | None) -> bool:
+        rule = self.rule
+        return component in self.blamed and self.around.burn.exceeds(
+            rule.burn_ratio,
+            failures_min=rule.burn_failures,
+            is_burning=said is Word.SLOW_BURN,
+        )
+
+    def _burning(self, component: str, fresh: Sequence[Sight]) -> Verdict:
+        return Verdict(
+            component=component,
+            word=Word.SLOW_BURN,
+            reasoning=reasoning.of_burn(self.around.burn, self.rule),
+            locations=tuple(sight.location for sight in fresh),
+            clean=self._is_clean(fresh),
+            since=self.now,
         )
 
     def _unchecked(self, component: str) -> Verdict:
@@ -270,12 +378,16 @@ class _Court:
         return Verdict(
             component=component,
             word=Word.UNKNOWN,
-            reasoning=_sentence(words),
+            reasoning=reasoning.sentence(words),
             step=step,
             since=since,
             unknown_why=words,
             skipped=bool(step),
         )
+
+    def _is_clean(self, fresh: Sequence[Sight]) -> bool:
+        failing = sum(1 for sight in fresh if sight.newest.word is not Word.UP)
+        return failing < self.needed
 
     def _is_young(self, moment: datetime) -> bool:
         return self.now - moment < self.blind_after
@@ -283,32 +395,38 @@ class _Court:
     def _is_healthy(self, name: str) -> bool:
         """A location is healthy that reports, and not only its own faults."""
         fresh = [run for run in self.runs[name] if self._is_young(run.at)]
-        return any(run.outcome in _TELLING for run in fresh[: self.rule.consecutive])
+        return any(run.outcome in TELLING for run in fresh[: self.rule.consecutive])
 
-    def _faults(self) -> list[str]:
+    def faults(self) -> list[Fault]:
         """Say of each unhealthy location what its newest run said of itself."""
-        return [
-            f"{name}: {_own_reason(self.runs[name][0])}"
-            for name in self.locations
-            if name not in self.healthy
-            and self.runs[name]
-            and self._is_young(self.runs[name][0].at)
-            and self.runs[name][0].outcome not in _TELLING
-        ]
+        return [self._fault(name) for name in self.locations if name not in self.healthy]
 
-    def _sight(self, name: str, component: str) -> _Sight:
+    def _fault(self, name: str) -> Fault:
+        runs = self.runs[name]
+        since = self._last_told(name)
+        if not runs or not self._is_young(runs[0].at):
+            at = max(runs[0].at if runs else self.watched_since, since)
+            return Fault(name, None, f"silent since {at.astimezone(UTC):%H:%M} UTC", at)
+        return Fault(name, runs[0].outcome, _own_reason(runs[0]), since)
+
+    def _standing(self, component: str) -> Standing:
+        return self.around.standing.get(component, _NOTHING_SAID)
+
+    def _sight(self, name: str, component: str) -> Sight:
         steps = sum(1 for watch in self.watches if watch.component == component)
-        marks = (_mark(run, component, steps) for run in self.runs[name])
-        said = tuple(mark for mark in marks if mark is not None)
-        return _Sight(name, said, self.rule.consecutive)
+        marks: list[Mark] = []
+        for run in self.runs[name]:
+            mark = mark_of(run, component, steps, hidden=self.hidden, blamed=self.blamed)
+            if mark is not None:
+                marks.append(mark)
+        return Sight(name, marks, self.rule, since=self._standing(component).mended_at)
 
     def _blocking(self, name: str) -> str:
-        failing = (each.name for each in self.runs[name][0].steps if each.outcome not in _GOOD)
+        failing = (each.name for each in self.runs[name][0].steps if each.outcome not in GOOD)
         return next(failing, "")
 
 
-_GOOD: Final = (Outcome.OK, Outcome.SLOW)
-_TELLING: Final = (*_GOOD, Outcome.TARGET_FAIL)
+_NOTHING_SAID: Final = Standing()
 
 
 def _newest_first(
@@ -324,28 +442,43 @@ def _newest_first(
     }
 
 
-def _mark(run: Result, component: str, steps: int) -> _Mark | None:
-    """Return what a run says of a component, None when it says nothing."""
-    seen = [step for step in run.steps if step.component == component]
-    for step in seen:
-        if step.outcome is Outcome.TARGET_FAIL:
-            word = Word.STALE if set(step.failed) == {"max_age_s"} else Word.OUTAGE
-            return _Mark(word, run.at, step.reason, step.name)
-    if len(seen) < steps or any(step.outcome not in _GOOD for step in seen):
-        return None
-    for step in seen:
-        if step.outcome is Outcome.SLOW:
-            return _Mark(Word.DEGRADED, run.at, step.reason, step.name)
-    return _Mark(Word.UP, run.at)
+def _with_suspicions(
+    results: Iterable[Result], rule: Rule, around: Surroundings
+) -> Sequence[Result]:
+    """Count rejected log-ins as failures where several sound accounts see them."""
+    runs = list(results)
+    suspicions = {
+        Suspicion(run.location, step.account, run.at): None
+        for run in runs
+        if run.outcome is Outcome.AUTH_SUSPECT
+        for step in run.steps
+        if step.outcome is Outcome.AUTH_SUSPECT and step.account
+    }
+    if not suspicions:
+        return runs
+    found = borne_out(
+        list(suspicions)[:SUSPICIONS_MAX],
+        accounts=rule.auth_accounts,
+        within_s=rule.auth_within_s,
+        proven=around.proven,
+        changed_at=around.changed_at,
+        guard_s=rule.shadow_s,
+    )
+    borne = {(each.location, each.at) for each in found}
+    return [
+        _as_failure(run)
+        if run.outcome is Outcome.AUTH_SUSPECT and (run.location, run.at) in borne
+        else run
+        for run in runs
+    ]
 
 
-def _until_clean(marks: Sequence[_Mark]) -> list[_Mark]:
-    failing: list[_Mark] = []
-    for mark in marks:
-        if mark.word is Word.UP:
-            break
-        failing.append(mark)
-    return failing
+def _as_failure(run: Result) -> Result:
+    steps = tuple(
+        replace(step, outcome=Outcome.TARGET_FAIL) if step.outcome is Outcome.AUTH_SUSPECT else step
+        for step in run.steps
+    )
+    return replace(run, outcome=Outcome.TARGET_FAIL, steps=steps)
 
 
 def _said_by(needed: int, words: Sequence[Word]) -> Word:
@@ -353,86 +486,5 @@ def _said_by(needed: int, words: Sequence[Word]) -> Word:
     return sorted(words, key=gravity, reverse=True)[needed - 1]
 
 
-def _evidence(sights: Sequence[_Sight], word: Word, runs: int) -> str:
-    """Say who saw what how often; locations with the same reason share a sentence."""
-    failing = [sight for sight in sights if sight.newest.word is not Word.UP]
-    by_reason = sorted(failing, key=lambda sight: sight.newest.reason)
-    sentences: list[str] = []
-    for reason, group in groupby(by_reason, key=lambda sight: sight.newest.reason):
-        names = _listed([sight.location for sight in group])
-        did = "were slow" if word is Word.DEGRADED else "failed"
-        sentences.append(f"{runs} of {runs} {_plural(runs, 'probe')} from {names} {did}: {reason}.")
-    return " ".join(sentences)
-
-
 def _own_reason(run: Result) -> str:
     return run.reason or next((each.reason for each in run.steps if each.reason), run.outcome)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _plural(count: int, noun: str) -> str:
-    return noun if count == 1 else f"{noun}s"
-
-
-def _sentence(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:]}."
-
-
-# ---- what follows from a verdict ----------------------------------------------------------
-
-
-class Publish(StrEnum):
-    """What a policy does with a verdict."""
-
-    AUTO = "auto"
-    DRAFT = "draft"
-    NOTIFY = "notify"
-
-
-@dataclass(frozen=True, slots=True)
-class Night:
-    """A window by the clock of a time zone in which another veto_s holds; it may cross midnight."""
-
-    begins: time
-    ends: time
-    zone: ZoneInfo
-    veto_s: float
-
-    @classmethod
-    def parse(cls, raw: Mapping[str, Any]) -> "Night":  # Any: as JSON has it.
-        """Read `night:` of a policy; raise ValueError in words."""
-        return cls(
-            begins=time.fromisoformat(str(raw["from"])),
-            ends=time.fromisoformat(str(raw["to"])),
-            zone=ZoneInfo(str(raw["time_zone"])),
-            veto_s=float(raw["veto_s"]),
-        )
-
-    def holds(self, now: datetime) -> bool:
-        """Say whether it is night there."""
-        local = now.astimezone(self.zone).time().replace(tzinfo=None)
-        if self.begins <= self.ends:
-            return self.begins <= local < self.ends
-        return local >= self.begins or local < self.ends
-
-
-def deadline(
-    publish: Publish,
-    now: datetime,
-    *,
-    veto_s: float,
-    publish_after_s: float | None,
-    night: Night | None,
-) -> datetime | None:
-    """Return when a verdict goes public by itself, None when it waits for a person."""
-    match publish:
-        case Publish.AUTO:
-            wait_s = night.veto_s if night is not None and night.holds(now) else veto_s
-            return now + timedelta(seconds=wait_s)
-        case Publish.DRAFT:
-            return None if publish_after_s is None else now + timedelta(seconds=publish_after_s)
-        case Publish.NOTIFY:
-            return None

@@ -177,7 +177,7 @@ _SAID = [
     ("notifications/sending.py", "came after their lease"),
     ("desk/clock.py", "the heartbeat did not arrive"),
     ("desk/clock.py", "the last heartbeat is still under way"),
-    ("probes/services.py", "cannot be judged"),
+    ("probes/judging.py", "cannot be judged"),
     ("public/watchdog.py", "the publisher is silent; the page says unknown."),
     ("statuspage/supervisor.py", "starting it again"),
     ("statuspage/supervisor.py", "killing it"),

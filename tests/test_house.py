@@ -14,6 +14,9 @@ PURE = [
     "subscribers/addresses.py",
     *("probes/conditions.py", "probes/verdict.py", "probes/facts.py", "probes/options.py"),
     *("probes/restraint.py", "probes/steps.py", "probes/values.py", "probes/latency.py"),
+    *("probes/words.py", "probes/rule.py", "probes/sight.py", "probes/ratio.py"),
+    *("probes/baseline.py", "probes/suspicion.py", "probes/reasoning.py", "probes/policy.py"),
+    "probes/replay.py",
     *(
         "notifications/messages.py",
         "notifications/routing.py",
