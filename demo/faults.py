@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
@@ -176,6 +176,8 @@ class Board:
         self.mended_at: datetime | None = None
         self.requests: Counter[str] = Counter()
         self.struck: Counter[str] = Counter()
+        # Called after every switch.
+        self.listeners: list[Callable[[], None]] = []
         self._armed: dict[str, _Armed] = {}
         self._history: deque[tuple[datetime, dict[str, object]]] = deque(maxlen=HISTORY_MAX)
 
@@ -191,6 +193,8 @@ class Board:
             target: self._keep_or_arm(target, fault, now) for target, fault in wanted.items()
         }
         self._stamp(now)
+        for listener in self.listeners:
+            listener()
 
     def fault_of(self, target: str) -> Strike | None:
         """Return what is in force for `target`, without rolling dice or counting."""

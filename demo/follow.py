@@ -13,6 +13,7 @@ from aiohttp import web
 
 from demo.accounts import LOCKED_S, SESSION_S, Accounts
 from demo.alerts import Alerts
+from demo.doors import Doors
 from demo.faults import Board
 from demo.gate import Gate
 from demo.pages import Answer, ask, fault_routes, new_app
@@ -50,14 +51,22 @@ class FollowService:
         self.rest = Rest(gate, accounts, sensors, self.alerts)
         self.share = Share(gate, accounts, sensors)
         self.switch = Switch(self.board, accounts, self.alerts)
+        self.doors = Doors(self.board)
 
     def app(self) -> web.Application:
         """Return the web application with every call."""
         app = new_app()
         app.add_routes(fault_routes(self.board))
-        for part in (self.rest, self.share, self.switch):
+        for part in (self.rest, self.share, self.switch, self.doors):
             app.add_routes(part.routes())
         app.cleanup_ctx.append(self.alerts.posting)
+        return app
+
+    def app_behind_doors(self) -> web.Application:
+        """Return the service's own calls alone: what is broken there cannot be mended there."""
+        app = new_app()
+        for part in (self.rest, self.share):
+            app.add_routes(part.routes())
         return app
 
 
@@ -93,7 +102,11 @@ def opened(
     @asynccontextmanager
     async def opening() -> AsyncIterator[Follow]:
         service = FollowService(options)
-        async with serving(service.app(), bound_socket(host, port, fd)) as url:
+        sock = bound_socket(host, port, fd)
+        async with (
+            serving(service.app(), sock) as url,
+            service.doors.open(service.app_behind_doors(), host),
+        ):
             yield Follow(url, service)
 
     return opening

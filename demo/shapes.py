@@ -13,6 +13,7 @@ MENU = Menu(
         "read": (*COMMON, "F8", "F9", "F12", "F13", "F19", "F20"),
         "all": COMMON,
         "alerts": ("F17", "F15", "F16"),
+        "certificate": ("F21",),
         "upload": ("F18", "F1", "F2", "F3", "F15", "F16", "F22"),
     },
     options={
@@ -22,16 +23,17 @@ MENU = Menu(
         "skew_s": NumberOption(-86_400, 86_400),
         "retry_after_s": NumberOption(0, 86_400),
         "status": NumberOption(200, 599, whole=True),
+        "days_left": NumberOption(-300, 365),
+        "name": TextOption(),
         "cohort": TextOption(),
         "account": TextOption(),
         "path": TextOption(("rest", "publisher", "subscriber")),
     },
-    unshowable={"F21": "it is about certificates, and this server speaks plain http"},
     default_ratio={"F15": 0.4},
 )
 
 SHAPES_IN_WORDS: Mapping[str, str] = {
-    "F1": "closes the connection without an answer",
+    "F1": "closes the connection without an answer, or refuses it",
     "F2": "is overloaded: 503 after a while",
     "F3": "answers with a general fault (500)",
     "F4": "says the probe's password is wrong",
@@ -51,6 +53,7 @@ SHAPES_IN_WORDS: Mapping[str, str] = {
     "F18": "loses what the sensor uploads",
     "F19": "gives readings from the future",
     "F20": "has sharing switched off on the probe's account",
+    "F21": "ends in a few days, or is another's",
     "F22": "says too many requests (429)",
 }
 # These shapes concern one account unless told otherwise.
@@ -63,6 +66,7 @@ TARGETS_IN_WORDS: Mapping[str, str] = {
     "read": "Reading values",
     "all": "The whole service",
     "alerts": "Alerts to followers",
+    "certificate": "The certificate",
     "upload": "Upload from the sensor",
 }
 

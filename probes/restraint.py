@@ -24,6 +24,8 @@ class Restraint:
     tried_at: datetime = LONG_AGO
     rejections: int = 0
     frozen_until: datetime = LONG_AGO
+    # When somebody else who uses the account was late and could not be served.
+    wanted_at: datetime = LONG_AGO
 
     @classmethod
     def of(cls, told: Any) -> "Restraint":  # Any: what the disk holds.
@@ -33,6 +35,7 @@ class Restraint:
                 tried_at=datetime.fromisoformat(told["tried_at"]),
                 rejections=int(told["rejections"]),
                 frozen_until=datetime.fromisoformat(told["frozen_until"]),
+                wanted_at=datetime.fromisoformat(told["wanted_at"]),
             )
         except (KeyError, TypeError, ValueError):
             return cls()
@@ -43,6 +46,7 @@ class Restraint:
             "tried_at": self.tried_at.isoformat(),
             "rejections": self.rejections,
             "frozen_until": self.frozen_until.isoformat(),
+            "wanted_at": self.wanted_at.isoformat(),
         }
 
     def is_soon(self, now: datetime) -> bool:
@@ -52,6 +56,14 @@ class Restraint:
     def is_frozen(self, now: datetime) -> bool:
         """Say whether the account is left alone after rejections."""
         return timedelta(0) < self.frozen_until - now <= FREEZE
+
+    def is_wanted(self, now: datetime) -> bool:
+        """Say whether somebody waits for the account."""
+        return timedelta(0) <= now - self.wanted_at < 2 * LOGIN_EVERY
+
+    def is_late(self, own_at: datetime, now: datetime) -> bool:
+        """Say whether one whose own newest attempt was at `own_at` goes before the others."""
+        return now - own_at >= 2 * LOGIN_EVERY
 
     def holds_back(self, now: datetime) -> bool:
         """Say whether an account that was rejected is not to be tried now."""

@@ -248,7 +248,7 @@ class _Attempt:
         except ValueError:
             raise Broken("redirect", f"HTTP {response.status} to no valid address") from None
         # Plain http may lead to https, never back: headers hold secrets.
-        weaker = url.scheme == "https" and onward.scheme != "https"
+        weaker = onward.scheme != "https" and (url.scheme == "https" or onward.scheme != "http")
         if onward.host != url.host or weaker or (onward.port != url.port and _own_port(onward)):
             raise Broken("redirect", f"HTTP {response.status} to another host, not followed")
         return onward

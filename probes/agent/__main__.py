@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import re
 import signal
 import sqlite3
 import sys
@@ -20,6 +21,11 @@ from probes.agent.server import Server, ServerAway, ServerRefused
 RESOLVER_THREADS: Final = 64
 
 EXIT_WRONG_USE: Final = 2
+OWN: Final = re.compile(
+    r"PROBE_TOKEN|PROBE_ALARM_URL|SECRET_KEY|FIELD_KEYS|DATABASE_URL|REDIS_URL|CELERY_BROKER_URL"
+    r"|EMAIL_URL|EMAIL_FALLBACK_URL|BOUNCE_MAILBOX_URL|HEARTBEAT_URL|SENTRY_DSN|PUBLISH_MIRRORS"
+    r"|VAPID_PRIVATE_KEY|TWILIO_[A-Z_]+|X_(?:CONSUMER|ACCESS)_[A-Z_]+|FACEBOOK_[A-Z_]+|AWS_[A-Z_]+"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -105,9 +111,12 @@ async def _serve(options: argparse.Namespace, token: str, alarm_url: str, buffer
 
 
 def _environ_for_checks() -> dict[str, str]:
-    """Return what `${NAME}` may stand for: everything but our own secrets."""
-    own = ("PROBE_TOKEN", "PROBE_ALARM_URL")
-    return {name: value for name, value in os.environ.items() if name not in own}
+    """Return what `${NAME}` may stand for: nothing that opens the product's own doors.
+
+    The prober of `./run serve` has the server's environment; whoever may write a check must not
+    be able to send its keys somewhere.
+    """
+    return {name: value for name, value in os.environ.items() if not OWN.fullmatch(name)}
 
 
 if __name__ == "__main__":

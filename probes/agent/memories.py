@@ -5,30 +5,44 @@ from typing import Any, Final
 
 from probes.agent.buffer import Buffer
 
-# Ten accounts of a check take under 2 KB.
-FACTS_BYTES_MAX: Final = 64 * 1024
+# Ten thousand characters would be a lot for a check; the accounts of a prober take 150 each.
+FACTS_CHARS_MAX: Final = 64 * 1024
+ACCOUNTS_MAX: Final = 400
+ACCOUNTS: Final = "accounts"
+
+Facts = dict[str, Any]  # Any: what JSON can hold.
 
 
-class Facts:
-    """The facts of one check, read when it starts and written after a run that changed them."""
+class Memories:
+    """The facts of every check, and what all of them know of accounts: two may use the same."""
 
-    def __init__(self, buffer: Buffer, slug: str) -> None:
+    def __init__(self, buffer: Buffer) -> None:
         self._buffer = buffer
-        self._name = f"facts {slug}"
-        self._written = buffer.kept(self._name) or "{}"
-        self.of_check = _read(self._written)
+        self._written: dict[str, str] = {}
+        self.accounts = self._read(ACCOUNTS)
 
-    def write(self) -> None:
-        """Write what changed; more than FACTS_BYTES_MAX is not kept."""
-        text = json.dumps(self.of_check, sort_keys=True)
-        if text != self._written and len(text) <= FACTS_BYTES_MAX:
-            self._buffer.keep(self._name, text)
-            self._written = text
+    def of_check(self, slug: str) -> Facts:
+        """Return the facts of a check, as they were written last."""
+        return self._read(f"facts {slug}") | {ACCOUNTS: self.accounts}
 
+    def write(self, slug: str, facts: Facts) -> None:
+        """Write what a run changed; more than FACTS_CHARS_MAX is not kept."""
+        own = {name: value for name, value in facts.items() if name != ACCOUNTS}
+        self._write(f"facts {slug}", own)
+        for digest in list(self.accounts)[:-ACCOUNTS_MAX]:
+            del self.accounts[digest]
+        self._write(ACCOUNTS, self.accounts)
 
-def _read(text: str) -> dict[str, Any]:  # Any: what JSON can hold.
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+    def _read(self, name: str) -> Facts:
+        text = self._written[name] = self._buffer.kept(name) or "{}"
+        try:
+            found = json.loads(text)
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _write(self, name: str, facts: Facts) -> None:
+        text = json.dumps(facts, sort_keys=name != ACCOUNTS)
+        if text != self._written.get(name) and len(text) <= FACTS_CHARS_MAX:
+            self._buffer.keep(name, text)
+            self._written[name] = text

@@ -15,7 +15,7 @@ from typing import Any, Final
 from probes import kinds
 from probes.agent.alarm import Plight, telling
 from probes.agent.buffer import Buffer, Buffered
-from probes.agent.memories import Facts
+from probes.agent.memories import Memories
 from probes.agent.schedule import again_after_s, retry_wait_s, until_next_s
 from probes.agent.selfcheck import SelfCheck
 from probes.agent.server import Orders, Server, ServerAway, ServerRefused
@@ -66,6 +66,7 @@ class Agent:
         self._has_changed = asyncio.Event()
         self._sequences: dict[str, int] = {}
         self._tries = Tries(buffer)
+        self._memories = Memories(buffer)
         self._last_complaint = ""
         self._is_ready = False
 
@@ -156,13 +157,12 @@ class Agent:
 
     async def _watching(self, check: CheckSpec) -> None:
         """Run one check at once and then at its times; one run ends before the next begins."""
-        facts = Facts(self.buffer, check.slug)
-        memory = Memory(self.environ, facts.of_check)
+        memory = Memory(self.environ, self._memories.of_check(check.slug))
         try:
             while True:
                 async with self._slots:
                     await self._run(check, memory)
-                facts.write()
+                self._memories.write(check.slug, memory.facts)
                 await self._wait_for(check)
         finally:
             await memory.close()
@@ -180,11 +180,10 @@ class Agent:
                 continue
 
     async def _run_once(self, check: CheckSpec) -> None:
-        facts = Facts(self.buffer, check.slug)
-        memory = Memory(self.environ, facts.of_check)
+        memory = Memory(self.environ, self._memories.of_check(check.slug))
         try:
             await self._run(check, memory)
-            facts.write()
+            self._memories.write(check.slug, memory.facts)
         finally:
             await memory.close()
 

@@ -7,6 +7,9 @@ from collections import deque
 from typing import Final
 from urllib.parse import urlsplit
 
+from probes.kinds.tcp import connected, resolved
+from probes.web import Refused
+
 REFERENCE_TIMEOUT_S: Final = 3.0
 REFERENCE_FRESH_S: Final = 2.0
 REFERENCE_PORT: Final = 443
@@ -87,10 +90,12 @@ async def _look_at(reference: str) -> str:
     try:
         port = place.port or (80 if place.scheme == "http" else REFERENCE_PORT)
         async with asyncio.timeout(REFERENCE_TIMEOUT_S):
-            _, writer = await asyncio.open_connection(place.hostname, port)
+            # Never link-local or a metadata service: the list comes from the server.
+            places = await resolved(place.hostname or "", allow_private=True)
+            _, writer = await connected(places, port)
     except socket.gaierror:
         return UNRESOLVED
-    except (OSError, ValueError):
+    except (OSError, ValueError, Refused):
         return UNREACHED
     writer.close()
     return REACHED

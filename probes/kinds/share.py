@@ -332,20 +332,33 @@ class _Prober:
         self._tried_now = False
         self._facts = facts
         self._digest = account_digest(f"{options.url} {self._name()}")
-        self._restraint = Restraint.of(facts.get(self._digest))
+        # Another check of this prober may use the same account: read again before each look.
+        self._restraint = Restraint()
         # Not kept on disk: other credentials after a restart have proven nothing.
         self._proven_at = LONG_AGO
+        # By this check; the restraint knows of others too.
+        self._logged_in_at = LONG_AGO
         self._answer = ""
 
     # -- when --
 
     def may_log_in(self, now: datetime) -> bool:
         """Say whether a log-in now cannot lock the account."""
-        return not self._restraint.is_soon(now) and not self._restraint.is_frozen(now)
+        self._restraint = Restraint.of(self._facts.get(self._digest))
+        if self._restraint.is_frozen(now):
+            return False
+        is_late = not self.session_id or self._restraint.is_late(self._logged_in_at, now)
+        if self._restraint.is_soon(now):
+            if is_late:
+                self._restraint.wanted_at = now
+                self._facts[self._digest] = self._restraint.told()
+            return False
+        # Two checks that use one account take turns, or one of them would starve.
+        return is_late or not self._restraint.is_wanted(now)
 
     def waiting_since(self) -> datetime:
         """Return when its newest log-in was."""
-        return self._restraint.tried_at
+        return self._logged_in_at
 
     def has_just_tried(self, now: datetime, fresh: timedelta) -> bool:
         """Say whether its newest log-in belongs to the run that began at `now`, or to its retry."""
@@ -373,7 +386,7 @@ class _Prober:
         self.values = Values(self.environ)
         self.read = None
         self._tried_now = False
-        if may_log_in:
+        if may_log_in and self.may_log_in(moment()):
             await self._log_in(moment, timeout_s)
         if not self.session_id:
             return
@@ -391,13 +404,19 @@ class _Prober:
         return self.login is not None and self.login.outcome in GOOD
 
     async def _log_in(self, moment: "_Moment", timeout_s: float) -> None:
+        # Written down before it begins, for the others who use this account.
+        self._note(moment())
         seen = await self._tried(self._entering, moment, timeout_s)
         # A session that a log-in itself calls unknown is a fault like any other.
         self.login = seen or Look(Outcome.TARGET_FAIL, "the log-in spoke of a session", "F3")
-        self._restraint.tried_at = moment()
         self._tried_now = True
         if self.login.outcome in GOOD:
-            self._proven_at, self._restraint.rejections = self._restraint.tried_at, 0
+            self._proven_at, self._restraint.rejections = moment(), 0
+        self._note(moment())
+
+    def _note(self, now: datetime) -> None:
+        self._logged_in_at = self._restraint.tried_at = now
+        self._restraint.wanted_at = LONG_AGO
         self._facts[self._digest] = self._restraint.told()
 
     async def _tried(self, step: "_Doing", moment: "_Moment", timeout_s: float) -> Look | None:

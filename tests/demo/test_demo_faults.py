@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import socket
+import ssl
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -43,6 +46,53 @@ def test_F1_closes_the_connection_without_an_answer(follow: Follow) -> None:
     follow.put_faults({"login": "F1"})
     with pytest.raises(requests.ConnectionError):
         log_in(follow)
+
+
+def test_F1_of_the_whole_service_refuses_its_own_port(follow: Follow) -> None:
+    port = int(str(doors(follow)["plain"]).rpartition(":")[2])
+    for _ in range(2):
+        follow.put_faults({"all": "F1"})
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), TIMEOUT_S).close()
+        follow.put_faults({"all": {"shape": "F1", "path": "publisher"}})
+        socket.create_connection(("127.0.0.1", port), TIMEOUT_S).close()
+    follow.put_faults({})
+    address = f"{doors(follow)['plain']}{SHARE}/General/SystemUtcTime"
+    assert requests.get(address, timeout=TIMEOUT_S).status_code == 200
+
+
+def test_the_switch_is_not_behind_the_door_that_it_shuts(follow: Follow) -> None:
+    answer = requests.get(f"{doors(follow)['plain']}/faults", timeout=TIMEOUT_S)
+    assert answer.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("fault", "days_left", "name"),
+    [
+        pytest.param(None, 90, "localhost", id="well"),
+        pytest.param("F21", 5, "localhost", id="ends soon"),
+        pytest.param({"shape": "F21", "days_left": 40}, 40, "localhost", id="ends later"),
+        pytest.param({"shape": "F21", "name": "other"}, 5, "other", id="another name"),
+    ],
+)
+def test_F21_shows_another_certificate(
+    follow: Follow, fault: object, days_left: int, name: str
+) -> None:
+    follow.put_faults({"certificate": fault} if fault else {})
+    told = doors(follow)
+    context = ssl.create_default_context(cadata=str(told["authority"]))
+    place = ("127.0.0.1", int(str(told["tls"]).rpartition(":")[2]))
+    with (
+        socket.create_connection(place, TIMEOUT_S) as plain,
+        context.wrap_socket(plain, server_hostname=name) as secret,
+    ):
+        shown = secret.getpeercert() or {}
+    until = ssl.cert_time_to_seconds(str(shown["notAfter"]))
+    assert int((until - time.time()) / 86_400) == days_left
+
+
+def doors(follow: Follow) -> Json:
+    return requests.get(f"{follow.url}/doors", timeout=TIMEOUT_S).json()
 
 
 def test_F2_answers_503_after_a_while(follow: Follow) -> None:
@@ -216,7 +266,7 @@ def test_all_breaks_every_call_but_the_switch(follow: Follow) -> None:
         pytest.param({"login": "F99"}, "login cannot show 'F99'", id="unknown shape"),
         pytest.param({"logout": "F1"}, "Unknown target 'logout'", id="unknown target"),
         pytest.param({"read": "F17"}, "read cannot show 'F17'", id="shape of another target"),
-        pytest.param({"login": "F21"}, "F21 cannot be shown here", id="needs TLS"),
+        pytest.param({"login": "F21"}, "login cannot show 'F21'", id="needs TLS"),
         pytest.param({"login": 2}, "needs a shape", id="no shape"),
         pytest.param({"login": {"shape": "F2", "hang": 3}}, "no option 'hang'", id="option"),
         pytest.param({"login": {"shape": "F2", "hang_s": "long"}}, "must be a number", id="type"),

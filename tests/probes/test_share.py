@@ -249,6 +249,66 @@ def test_a_frozen_account_tries_again_after_a_quarter_of_an_hour(follow: Follow)
         assert seen(probe.run(61 + 905)) == WELL
 
 
+def test_checks_that_share_an_account_take_turns_and_log_in_once_a_minute(follow: Follow) -> None:
+    accounts: dict[str, Any] = {}
+    with probing(follow) as one, probing(follow, path="subscriber") as other:
+        for probe in (one, other):
+            probe.memory.facts["accounts"] = accounts
+            probe.began = one.began
+        both: list[list[int]] = [[], []]
+        for after_s in range(0, 600, 30):
+            for probe, made in zip((one, other), both, strict=True):
+                before = logins(follow)
+                # The second one runs a little later, always in the minute of the first.
+                probe.run(after_s + (13 if probe is other else 0))
+                made.append(logins(follow) - before)
+
+    turns = [sum(1 for each in made if each) for made in both]
+    assert min(turns) >= 4
+    assert sum(turns) <= 10
+
+
+def test_a_rejection_met_by_one_check_holds_back_the_other(follow: Follow) -> None:
+    follow.put_faults({"login": "F4"})
+    accounts: dict[str, Any] = {}
+    with probing(follow) as one, probing(follow, path="subscriber") as other:
+        for after_s in range(0, 600, 20):
+            for probe in (one, other):
+                probe.memory.facts["accounts"] = accounts
+                probe.began = one.began
+                probe.run(after_s)
+
+    assert logins(follow) == 2
+
+
+def test_an_unknown_field_of_a_reading_is_a_warning() -> None:
+    async def answers(request: web.Request) -> web.StreamResponse:
+        if "Publisher/" not in request.path:
+            return web.json_response("0123-4567")
+        stamp = f"Date({int(datetime.now(UTC).timestamp() * 1000)})"
+        reading = {"WT": stamp, "ST": stamp, "DT": stamp, "Value": 100, "Trend": 4}
+        return web.json_response([reading | {"Source": "x", PASSWORD: 1}])
+
+    async def look() -> Observation:
+        async with serving(("POST", "/{any:.*}", answers)) as url:
+            probe = {"component": "follow", "url": url, "allow_private": True}
+            probe |= {"accounts": [{"name": "probe", "password": "${SHARE_PASSWORD}"}]}
+            memory = Memory({"SHARE_PASSWORD": PASSWORD})
+            check = CheckSpec("share", "share", 30, 5, 0, probe)
+            try:
+                return await kinds.load("share").run(check, memory, datetime.now(UTC), 5)
+            finally:
+                await memory.close()
+
+    found = asyncio.run(look())
+
+    assert found.outcome is Outcome.OK
+    assert found.warnings == (
+        "the form of a reading changed: [0].Trend was no text",
+        "the form of a reading changed: [0] had unknown fields: Source, •••",
+    )
+
+
 def test_a_lock_freezes_at_once(follow: Follow) -> None:
     follow.put_faults({"login": "F6"})
 
