@@ -91,8 +91,8 @@ def judge_check(check: Check, *, now: datetime) -> None:
     """Judge a check by what is kept; act when its verdict changed."""
     file = _open_file(check, now)
     _prove(file, now)
-    _note_faults(file, now)
     verdicts = file.verdicts(now)
+    _note_faults(file, verdicts, now)
     if not file.differs(verdicts):
         return
     _make_rows(check, verdicts)
@@ -250,13 +250,7 @@ def _make_rows(check: Check, verdicts: Sequence[Verdict]) -> None:
 
 def _differs(row: CurrentVerdict, new: Verdict, check: Check) -> bool:
     skip = new.word is Word.UNKNOWN and row.unknown_why != new.unknown_why
-    # The first time up since the check was changed proves it.
-    proof = (
-        new.word is Word.UP
-        and check.shadow_from is not None
-        and (row.up_at is None or row.up_at < check.shadow_from)
-    )
-    return skip or proof or verdict.differs(standing_of(row), new)
+    return skip or verdict.differs(standing_of(row), new, changed_at=check.shadow_from)
 
 
 def _note(row: CurrentVerdict, new: Verdict, now: datetime) -> None:
@@ -283,7 +277,7 @@ def _note(row: CurrentVerdict, new: Verdict, now: datetime) -> None:
 # ---- locations that cannot tell -----------------------------------------------------------
 
 
-def _note_faults(file: _File, now: datetime) -> None:
+def _note_faults(file: _File, verdicts: Sequence[Verdict], now: datetime) -> None:
     """Keep since when a location cannot tell; call operators when it lasts."""
     found = {each.location: each for each in file.faults(now)}
     kept: Mapping[str, Any] = file.tally.faults if file.tally else {}  # Any: as JSON has it.
@@ -292,7 +286,7 @@ def _note_faults(file: _File, now: datetime) -> None:
         | _of_before(kept.get(name), now)
         for name, each in found.items()
     }
-    is_blind = len(found) > len(file.check.locations) - verdict.quorum(len(file.check.locations))
+    is_blind = any(each.word is Word.UNKNOWN and not each.skipped for each in verdicts)
     for name, fault in faults.items():
         lasts = now - datetime.fromisoformat(fault["since"])
         # When too few can tell at all, operators hear of that; once is enough.

@@ -12,6 +12,8 @@ from probes.words import Word, gravity
 
 # Policies: contract.md, "Detection".
 VETO_S: Final = 120
+# Agents ask for their checks each 10 s: what began before may be a run of the old ones.
+ORDERS_TAKE_S: Final = 15
 # Stands in the title of an incident, after the component's name.
 COHORT_CHARS_MAX: Final = 100
 
@@ -101,9 +103,16 @@ def is_in_shadow(
     It may once it was up since, which proves its address and its keys; else when the time is
     over, but then too not of rejected credentials: those are ours until they worked once.
     """
-    if changed_at is None or shadow_s == 0 or (up_at is not None and up_at >= changed_at):
+    if changed_at is None or shadow_s == 0 or is_proof(up_at, changed_at):
         return False
     return rejected or now - changed_at < timedelta(seconds=shadow_s)
+
+
+def is_proof(up_at: datetime | None, changed_at: datetime | None) -> bool:
+    """Say whether runs that began then were runs of the check as it was changed."""
+    if up_at is None or changed_at is None:
+        return False
+    return up_at >= changed_at + timedelta(seconds=ORDERS_TAKE_S)
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,21 +142,34 @@ def mark_of(
     `hidden` names the component of each step, for failures that a retry hid; where the prober
     did not say the step, they are those of `blamed`.
     """
-    seen = [step for step in run.steps if step.component == component]
-    for step in seen:
-        if step.outcome is Outcome.TARGET_FAIL:
-            word = Word.STALE if set(step.failed) == {"max_age_s"} else Word.OUTAGE
-            rejected = step.status in REJECTIONS or step.shape in REJECTION_SHAPES
-            return Mark(word, run.at, True, step.reason, step.name, rejected)
-    if len(seen) < steps or any(step.outcome not in GOOD for step in seen):
+    count = 0
+    slow: StepObservation | None = None
+    is_doubted = False
+    for step in run.steps:
+        if step.component != component:
+            continue
+        count += 1
+        outcome = step.outcome
+        if outcome is Outcome.TARGET_FAIL:
+            return _failed(run, step)
+        if outcome is Outcome.SLOW:
+            slow = slow or step
+        elif outcome is not Outcome.OK:
+            is_doubted = True
+    if count < steps or is_doubted:
         return None
     failed = run.was_mended and (
         hidden.get(run.first_step) == component if run.first_step else component in blamed
     )
-    for step in seen:
-        if step.outcome is Outcome.SLOW:
-            return Mark(Word.DEGRADED, run.at, failed, step.reason, step.name)
+    if slow is not None:
+        return Mark(Word.DEGRADED, run.at, failed, slow.reason, slow.name)
     return Mark(Word.UP, run.at, failed)
+
+
+def _failed(run: Result, step: StepObservation) -> Mark:
+    word = Word.STALE if set(step.failed) == {"max_age_s"} else Word.OUTAGE
+    rejected = step.status in REJECTIONS or step.shape in REJECTION_SHAPES
+    return Mark(word, run.at, True, step.reason, step.name, rejected)
 
 
 def blamed_components(runs: Mapping[str, Sequence[Result]], watches: Sequence[Watch]) -> set[str]:

@@ -8,7 +8,7 @@ from typing import Final
 from probes import reasoning
 from probes.baseline import Latency, is_over
 from probes.kinds import Outcome, Watch
-from probes.policy import VETO_S, Night, Publish, deadline
+from probes.policy import VETO_S, Night, Publish, deadline, is_proof
 from probes.ratio import Burn
 from probes.rule import BLIND_AFTER_S, Rule, blind_after_s, quorum, window_s
 from probes.sight import (
@@ -73,6 +73,8 @@ class Verdict:
     flapping: bool = False
     # Our credentials were not taken: perhaps it is us.
     rejected: bool = False
+    # When the runs began, at the earliest, by which a quorum says that it is up.
+    seen_up_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +153,8 @@ def follow(standing: Standing, new: Verdict, now: datetime) -> Standing:
             began_at=new.since if has_begun else standing.began_at,
             mended_at=now if is_mended else standing.mended_at,
         )
-    if new.word is Word.UP:
-        fields = replace(fields, up_at=now)
+    if new.seen_up_at is not None:
+        fields = replace(fields, up_at=new.seen_up_at)
     if is_clean(standing, new):
         fields = replace(
             fields, clean_since=standing.clean_since or now, vetoed_word="", called_for=""
@@ -167,8 +169,10 @@ def is_clean(standing: Standing, new: Verdict) -> bool:
     return new.clean and (new.word or standing.word) in (Word.UP, Word.SLOW_BURN)
 
 
-def differs(standing: Standing, new: Verdict) -> bool:
-    """Say whether a verdict changes how it stands."""
+def differs(standing: Standing, new: Verdict, *, changed_at: datetime | None = None) -> bool:
+    """Say whether a verdict changes how it stands; the first good one since a change does."""
+    if is_proof(new.seen_up_at, changed_at) and not is_proof(standing.up_at, changed_at):
+        return True
     word = new.word is not None and standing.word != new.word
     is_steady = standing.flapping == new.flapping and standing.rejected == new.rejected
     return word or not is_steady or (standing.clean_since is not None) != is_clean(standing, new)
@@ -183,7 +187,7 @@ def faults(
     interval_s: float,
     watched_since: datetime,
 ) -> tuple[Fault, ...]:
-    """Return the locations that cannot tell, and why."""
+    """Return the locations that cannot tell now, and why; one run is no reason to call anybody."""
     court = _Court(results, rule, now, locations, (), interval_s, watched_since, Surroundings())
     return tuple(court.faults())
 
@@ -217,7 +221,12 @@ class _Court:
 
     def blind(self, component: str) -> Verdict:
         """Too few locations are healthy to say anything."""
-        own = [f"{each.location}: {each.reason}" for each in self.faults() if each.outcome]
+        unable = [each for each in self.locations if each not in self.healthy]
+        own = [
+            f"{each.location}: {each.reason}"
+            for each in self.faults()
+            if each.outcome and each.location in unable
+        ]
         since = self._blind_since()
         if not own and self._is_young(since):
             return Verdict(component, None, "no probe has reported yet")
@@ -226,7 +235,7 @@ class _Court:
             component=component,
             word=Word.UNKNOWN,
             reasoning=reasoning.sentence("; ".join([f"{heard}, {self.needed} needed", *own])),
-            locations=tuple(name for name in self.locations if name not in self.healthy),
+            locations=tuple(unable),
             since=since,
             unknown_why=f"checks not running since {since.astimezone(UTC):%H:%M} UTC",
         )
@@ -273,8 +282,15 @@ class _Court:
         count = len(self.locations)
         heard = f"{len(seeing)} of {count} {reasoning.plural(count, 'location')}"
         names = tuple(sight.location for sight in seeing)
-        words = f"{heard} saw nothing wrong."
-        return Verdict(component, Word.UP, words, names, clean=self._is_clean(fresh))
+        seen_at = sorted((sight.newest.at for sight in seeing), reverse=True)
+        return Verdict(
+            component=component,
+            word=Word.UP,
+            reasoning=f"{heard} saw nothing wrong.",
+            locations=names,
+            clean=self._is_clean(fresh),
+            seen_up_at=seen_at[self.needed - 1],
+        )
 
     def _bad(
         self,
@@ -398,8 +414,12 @@ class _Court:
         return any(run.outcome in TELLING for run in fresh[: self.rule.consecutive])
 
     def faults(self) -> list[Fault]:
-        """Say of each unhealthy location what its newest run said of itself."""
-        return [self._fault(name) for name in self.locations if name not in self.healthy]
+        """Say of each location whose newest run tells nothing, or that is silent, why."""
+        return [self._fault(name) for name in self.locations if not self._tells(name)]
+
+    def _tells(self, name: str) -> bool:
+        runs = self.runs[name]
+        return bool(runs) and runs[0].outcome in TELLING and self._is_young(runs[0].at)
 
     def _fault(self, name: str) -> Fault:
         runs = self.runs[name]

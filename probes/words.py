@@ -33,4 +33,8 @@ GRAVE: Final = frozenset({Word.PARTIAL, Word.STALE, Word.OUTAGE})
 
 def gravity(word: Word | str) -> int:
     """Return how grave a verdict is; unknown and none count as up."""
-    return GRAVITY.index(Word(word)) if word in GRAVITY else 0
+    return _RANK.get(word, 0)
+
+
+# A Word is its text: both are found.
+_RANK: Final = {word.value: rank for rank, word in enumerate(GRAVITY)}
