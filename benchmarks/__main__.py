@@ -4,12 +4,13 @@ import argparse
 import json
 import sys
 
-from benchmarks import night
+from benchmarks import night, probes
+from benchmarks.probes_stage import NotHere
 
-# The others of contract.md come with their rooms: fanout and growth with the voice, page with the face, probes and
-# detection with the eyes.
-NAMES = ("night",)
-LATER = ("fanout", "growth", "page", "probes", "detection")
+# The others of contract.md come with their rooms: fanout and growth with the voice, page with the face, detection
+# with the eyes.
+NAMES = ("night", "probes")
+LATER = ("fanout", "growth", "page", "detection")
 
 
 def bench_night() -> dict[str, object]:
@@ -27,17 +28,32 @@ def bench_night() -> dict[str, object]:
     }
 
 
+def bench_probes(minutes: float) -> dict[str, object]:
+    """Return one agent's pace, its punctuality and its memory."""
+    return probes.run(minutes=minutes, say=lambda line: print(line, file=sys.stderr, flush=True))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="./run bench", epilog="Example: ./run bench night --json")
     parser.add_argument("name", help=f"one of {', '.join(NAMES)}")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=probes.MINUTES,
+        help="probes: of the long run; 0 leaves it out",
+    )
     options = parser.parse_args()
     if options.name in LATER:
         print(f"bench: {options.name} is not there yet; {', '.join(NAMES)} is.", file=sys.stderr)
         return 2
     if options.name not in NAMES:
         parser.error(f"there is no {options.name!r}; expected one of {', '.join(NAMES)}")
-    found = bench_night()
+    try:
+        found = bench_night() if options.name == "night" else bench_probes(options.minutes)
+    except NotHere as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
     if options.json:
         print(json.dumps(found))
     else:
