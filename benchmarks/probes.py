@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ import psutil
 
 from benchmarks import probes_stage as stage
 from benchmarks.probes_stage import Collector, Target
-from probes.agent import RUNS_AT_ONCE_MAX, until_next_s
-from probes.kinds import CheckSpec
 
+# As many as the agent has under way at most.
+CONCURRENCY = 200
 ROUNDS = 5
 ROUND_S = 6.0
 # An agent begins with every check at once; what it does then is not its pace.
@@ -98,7 +98,7 @@ def _paces(
 
 def _pumped(url: str, *arguments: str, cpu: int, seconds: float) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.probes_bare", url, "--seconds", str(seconds)]
-    command += ["--concurrency", str(RUNS_AT_ONCE_MAX), *arguments]
+    command += ["--concurrency", str(CONCURRENCY), *arguments]
     with stage.started(command, cpu=cpu, stdout=subprocess.PIPE) as process:
         said, _ = process.communicate(timeout=seconds + stage.START_S)
     if process.returncode != 0:
@@ -162,7 +162,7 @@ def _long(target: Target, folder: Path, *, minutes: float, say: Say) -> Long:
                 say(f"{passed / 60:.0f} min: {samples[-1][1]:.1f} MB, {collector.results} results")
         samples.append((time.monotonic() - began, seen.memory_info().rss / 1e6))
         used_s = stage.cpu_s(process.pid) - used_s
-    late = delays_ms(collector.times, checks)
+    late = delays_ms(collector.times, MANY_INTERVAL_S)
     settled = [rss for passed, rss in samples if passed >= min(SETTLE_S, minutes * 30)]
     return Long(
         checks=MANY_CHECKS,
@@ -181,15 +181,17 @@ def _long(target: Target, folder: Path, *, minutes: float, say: Say) -> Long:
     )
 
 
-def delays_ms(
-    times: dict[str, list[float]], checks: Sequence[dict[str, Any]]
-) -> list[float]:  # Any: JSON.
-    """Return how late each run began after its due time; the first of a check has none."""
+def delays_ms(times: Mapping[str, Sequence[float]], interval_s: float) -> list[float]:
+    """Return how late each run began in its check's own rhythm, which is that of its most punctual run.
+
+    The first run of a check has no due time: it comes at the start of the agent.
+    """
     late: list[float] = []
-    for check in checks:
-        spec = CheckSpec(check["slug"], "http", check["interval_s"], 10, 0, {})
-        for at_s in sorted(times.get(check["slug"], []))[1:]:
-            late.append((spec.interval_s - until_next_s(at_s, spec, stage.LOCATION)) * 1000)
+    for began in times.values():
+        runs = sorted(began)[1:]
+        # Against the first of them, from half an interval early to half an interval late.
+        off = [(at_s - runs[0] + interval_s / 2) % interval_s - interval_s / 2 for at_s in runs]
+        late += [(each - min(off)) * 1000 for each in off]
     return late
 
 
@@ -213,7 +215,7 @@ def _as_json(
     ratios = [ours.per_s / theirs.per_s for ours, theirs in zip(agent, bare, strict=True)]
     figures: dict[str, Any] = {  # Any: JSON.
         "rounds": len(bare),
-        "concurrency": RUNS_AT_ONCE_MAX,
+        "concurrency": CONCURRENCY,
         "ratios": [round(ratio, 3) for ratio in ratios],
         # Less disturbed by whatever else runs than the pace is.
         "ratio_by_cpu": _cpu(bare) / _cpu(agent),
@@ -235,7 +237,7 @@ def _as_json(
         "ratio_to_limit": statistics.median(ratios),
         "figures": figures,
         "run": f"python -m probes.agent on one core; nginx and the collector on the other; kind http, "
-        f"fresh connections, {RUNS_AT_ONCE_MAX} at once; bare aiohttp and Debian's blackbox exporter "
+        f"fresh connections, {CONCURRENCY} at once; bare aiohttp and Debian's blackbox exporter "
         f"likewise, in {len(bare)} interleaved rounds of {round_s:g} s"
         + (
             f"; then {MANY_CHECKS} checks at {MANY_INTERVAL_S} s for {long.minutes:g} min"

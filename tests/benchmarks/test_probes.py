@@ -6,18 +6,16 @@ from pathlib import Path
 import pytest
 
 from benchmarks import probes, probes_stage
-from probes.agent import until_next_s
-from probes.kinds import CheckSpec
 
 
-def test_a_start_is_late_by_the_time_since_it_was_due_and_the_first_one_never_is() -> None:
-    check = {"slug": "check-1", "interval_s": 10}
-    spec = CheckSpec("check-1", "http", 10, 10, 0, {})
-    due = 1_000_000 + until_next_s(1_000_000, spec, probes_stage.LOCATION)
+def test_a_start_is_late_by_its_distance_from_the_most_punctual_one_and_the_first_is_not_counted() -> (
+    None
+):
+    due = 1_000_004.0
 
-    late = probes.delays_ms({"check-1": [due - 7, due + 0.04, due + 10.25]}, [check])
+    late = probes.delays_ms({"one": [due - 7, due + 0.04, due + 10, due + 20.25], "new": [5.0]}, 10)
 
-    assert late == pytest.approx([40, 250], abs=0.01)
+    assert late == pytest.approx([40, 0, 250], abs=0.01)
 
 
 def test_a_percentile_is_one_of_the_values() -> None:
