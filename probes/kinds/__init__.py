@@ -60,6 +60,7 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
+@cache
 def load(name: str) -> Kind:
     """Return a kind by its name; raise BadSpec when there is none."""
     if name not in names():
