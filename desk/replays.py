@@ -106,9 +106,11 @@ def judge_of(check: Check, *, watched_since: datetime) -> replay.Judge:
     `watched_since` is when the first of the results came: what was changed later changed nothing.
     """
     rule, watches = Rule.parse(check.rule), judging.watches_of(check)
+    # How each component stands after the judgements so far: they are asked in order of time.
+    standing: dict[str, verdict.Standing] = {}
 
     def judge(results: Sequence[verdict.Result], now: datetime) -> tuple[verdict.Verdict, ...]:
-        return verdict.judge(
+        said = verdict.judge(
             results,
             rule,
             now,
@@ -116,7 +118,12 @@ def judge_of(check: Check, *, watched_since: datetime) -> replay.Judge:
             watches=watches,
             interval_s=check.interval_s,
             watched_since=watched_since,
+            around=verdict.Surroundings(standing=dict(standing)),
         )
+        for each in said:
+            before = standing.get(each.component, verdict.Standing())
+            standing[each.component] = verdict.follow(before, each, now)
+        return said
 
     return judge
 
