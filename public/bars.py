@@ -94,7 +94,7 @@ def _drawing(runs: Sequence[Run], moments: Moments) -> SafeString:
             loud.append(
                 format_html(
                     '<rect class="is-{}" data-day="{}" data-days="{}" x="{}" y="{}" width="{}" height="{}" '
-                    'role="img" tabindex="0" aria-label="{}"><title>{}</title></rect>',
+                    'role="img" tabindex="0"><title>{}</title></rect>',
                     state.value,
                     str(number),
                     str(len(run)),
@@ -102,7 +102,6 @@ def _drawing(runs: Sequence[Run], moments: Moments) -> SafeString:
                     str(top),
                     str(_across(run)),
                     str(height),
-                    said,
                     said,
                 )  # fmt: skip
             )

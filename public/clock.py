@@ -52,7 +52,8 @@ class _Face:
                 return
             taken = snapshot.take(now)
             self.publisher.publish(taken, everything=changed)
-            self._restore(taken, changed=changed)
+            if not taken.unshown:  # news first; what a new folder lacks comes in quieter seconds
+                self._restore(taken, changed=changed)
         except OSError as error:
             self._say(error)
             return

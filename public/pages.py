@@ -180,7 +180,7 @@ def _render(name: str, context: Shown, view: View, path: str, *, silent: bool = 
         "description": view.say["description"].format(name=page.name),
         "made": shown.phrase(view, "made", when=made),
         "generated_at": words.SINCE_ISO if silent else statusapi.iso(snapshot.now),
-        "revision": "silent" if silent else statusapi.revision(snapshot),
+        "revision": "silent" if silent else view.revision,
         "version": dict(view.versions),
         "logo": view.logo,
         "time_zone": page.time_zone,

@@ -40,6 +40,7 @@ class View:
     base: str = ""  # before every path: "" for the page's first language, "/es" for another one
     versions: tuple[tuple[str, str], ...] = ()  # file of static/ -> a word that changes with it
     logo: str = ""  # the logo's file, empty without one
+    revision: str = ""  # statusapi.revision() of the snapshot
 
     @property
     def language(self) -> str:
@@ -58,7 +59,7 @@ def views(
     snapshot: Snapshot, versions: tuple[tuple[str, str], ...] = (), logo: str = ""
 ) -> tuple[View, ...]:
     """Return a view for each of the page's languages that we speak, its first one at the root."""
-    zone = wire.zone_of(snapshot.page.time_zone)
+    zone, revision = wire.zone_of(snapshot.page.time_zone), statusapi.revision(snapshot)
     return tuple(
         View(
             snapshot,
@@ -66,6 +67,7 @@ def views(
             f"/{code}" if number else "",
             versions,
             logo,
+            revision,
         )
         for number, code in enumerate(languages(snapshot))
     )

@@ -118,7 +118,7 @@ def take(now: datetime) -> Snapshot:
     )
     groups = list(Group.objects.filter(page=page))
     uids = {group.pk: group.uid for group in groups}
-    rows = list(_components(page, now - BARS))
+    rows = list(_components(page, now.replace(minute=0, second=0, microsecond=0) - BARS))
     wanted = _wanted(page, now, {incident for _, incident in unshown})
     incidents = tuple(reads.incident_fact(row) for row in reads.with_all(wanted))
     return Snapshot(
@@ -173,7 +173,8 @@ def _wanted(page: Page, now: datetime, with_news: set[int]) -> QuerySet[Incident
 def _history(
     rows: Iterable[Component], page: Page, now: datetime
 ) -> tuple[tuple[str, tuple[tuple[datetime, str], ...]], ...]:
-    since = now - BARS
+    # From the full hour, so that what bars and pages are made from stays equal for an hour.
+    since = now.replace(minute=0, second=0, microsecond=0) - BARS
     changes: dict[int, list[tuple[datetime, str]]] = {}
     in_window = StatusChange.objects.filter(component__page=page, at__gte=since, at__lte=now)
     newest = in_window.order_by("-at", "-id").values_list("component_id", "at", "status")
