@@ -113,11 +113,11 @@ def ours(folder: Path, public: Path, port: int, web: str = "127.0.0.1:9") -> lis
     text = (ROOT / "docker" / "nginx.conf").read_text(encoding="utf-8")
     text = re.sub(r"    server \{\s+listen 8080.*?\n    \}\n", "", text, flags=re.DOTALL)
     text = re.sub(r"\n +ssl_[^\n]+", "", text)
+    text = text.replace("/tmp/", f"{folder}/")  # first: the folders put in below lie there too
     for there, here in {
+        "/dev/stdout": str(folder / "access.log"),
         "listen 8443 ssl default_server": f"listen 127.0.0.1:{port} default_server",
         "root /public": f"root {public}",
-        "/dev/stdout": str(folder / "access.log"),
-        "/tmp/": f"{folder}/",
         "resolver 127.0.0.11 valid=5s;": "resolver 127.0.0.1 valid=5s;",
         "web:8000": web,
         "worker_processes auto": "worker_processes 1",
@@ -264,7 +264,8 @@ def load(url: str, connections: int = CONNECTIONS) -> Load:
     failed = sum(map(int, errors.groups())) if errors else 0
     per_s = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
     p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", done.stdout)
-    assert per_s and p99, done.stdout
+    assert per_s, done.stdout
+    assert p99, done.stdout
     scale = {"us": 0.001, "ms": 1.0, "s": 1000.0}[p99[2]]
     return Load(
         float(per_s[1]), float(p99[1]) * scale, failed + (int(refused[1]) if refused else 0)

@@ -59,10 +59,14 @@ def test_the_index_is_written_after_all_else(tmp_path: Path) -> None:
     Publisher(tmp_path).publish(snapshot(incident()))
     written = files(tmp_path)
     newest = max(
-        at for path, at in written.items() if not path.startswith(("index.html", ".published"))
+        at
+        for path, at in written.items()
+        if not path.startswith(("index.html", "now.json", ".published"))
     )
     assert written["index.html"] >= newest
-    assert written[".published"] >= written["index.html"]
+    # What an open page asks before it fetches the index again.
+    assert written["now.json"] >= written["index.html"]
+    assert written[".published"] >= written["now.json"]
 
 
 def test_what_did_not_change_is_not_written_again(tmp_path: Path) -> None:
