@@ -48,6 +48,7 @@ def run() -> dict[str, object]:
         find(program)
     with tempfile.TemporaryDirectory(prefix="sp-page-") as name:
         folder = Path(name)
+        folder.chmod(0o755)  # nginx reads as another user when it is started by root
         data = folder / "data"
         _publish(data)
         nginx = _nginx(folder, data / "public")
