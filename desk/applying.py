@@ -7,11 +7,12 @@ from typing import Any
 from django.conf import settings
 from django.db import models, transaction
 
-from desk.models import AlertRule
+from desk.models import AlertRule, IntakeMapping
 from desk.siteconfig import (
     AlertWords,
     CheckWords,
     ComponentWords,
+    IntakeWords,
     OperatorWords,
     PageWords,
     PolicyWords,
@@ -32,7 +33,7 @@ ACTOR = "apply"
 LOCAL = "local"  # exists by itself: contract.md
 SHOWN_CHARS_MAX = 60
 # A change of these is said by name only: their values are long.
-_LONG = ("spec", "rule", "body", "what_to_do", "description", "night", "match")
+_LONG = ("spec", "rule", "body", "what_to_do", "description", "night", "match", "paths")
 
 Fields = Mapping[str, Any]  # Any: column -> value, as Django takes them
 
@@ -113,6 +114,10 @@ def read() -> Site:
         templates=[
             _template_words(row) for row in Template.objects.filter(page=page).order_by("id")
         ],
+        intake=[
+            IntakeWords.model_validate({"name": row.name} | row.paths)
+            for row in IntakeMapping.objects.all()
+        ],
     )
 
 
@@ -130,6 +135,7 @@ def _apply(page: Page, site: Site, now: datetime) -> Iterator[str]:
     yield from _checks(page, site, now)
     yield from _policies(page, site)
     yield from _alerts(page, site)
+    yield from _mappings(site)
     yield from _delete_old(
         page, "template", Template.objects.filter(page=page), [row.slug for row in site.templates]
     )
@@ -292,6 +298,18 @@ def _alerts(page: Page, site: Site) -> Iterator[str]:
         for position, words in enumerate(site.alerts)
     ]  # fmt: skip
     yield from _in_order(AlertRule, "alert", AlertRule.objects.all(), rows)
+
+
+def _mappings(site: Site) -> Iterator[str]:
+    there = {row.name: row for row in IntakeMapping.objects.all()}
+    for words in site.intake:
+        paths = words.model_dump(exclude={"name"}, exclude_defaults=True)
+        fields = {"name": words.name, "paths": paths}
+        yield from _save(there.get(words.name), IntakeMapping, f"intake {words.name}", fields)
+    kept = [words.name for words in site.intake]
+    for row in IntakeMapping.objects.exclude(name__in=kept):
+        row.delete()
+        yield f"intake {row.name}: deleted"
 
 
 def _in_order(

@@ -10,6 +10,7 @@ from incidents.models import NAME_CHARS_MAX, Component, Incident, Template
 
 HASH_CHARS = 64  # SHA-256 in hexadecimal
 FINGERPRINT_CHARS_MAX = 128
+MAPPING_CHARS_MAX = 16  # IntakeAlert.source
 # Statuspage allows 60 a minute for each key; a machine of one's own can take more (accept_doors measures it).
 REQUESTS_PER_MINUTE = 3_000
 
@@ -71,11 +72,24 @@ class AlertRule(models.Model):
         return f"{self.match} → {self.component_id}"
 
 
+class IntakeMapping(models.Model):
+    """Where another program's JSON holds what an alert is: name -> JMESPath."""
+
+    name = models.SlugField(max_length=MAPPING_CHARS_MAX, unique=True)
+    paths = models.JSONField(default=dict)
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class IntakeAlert(models.Model):
     """An alert from another system; the same fingerprint is the same alert until it is over."""
 
     fingerprint = models.CharField(max_length=FINGERPRINT_CHARS_MAX)
-    source = models.CharField(max_length=16)
+    source = models.CharField(max_length=MAPPING_CHARS_MAX)
     labels = models.JSONField(default=dict)
     summary = models.TextField(blank=True, default="")
     incident = models.ForeignKey(
