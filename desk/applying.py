@@ -1,13 +1,17 @@
 """site.yaml into the database and back, in one transaction, each change as a line."""
 
+import difflib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import yaml
 from django.conf import settings
 from django.db import models, transaction
 
-from desk.models import AlertRule, IntakeMapping
+from desk import merging
+from desk.models import AlertRule, AppliedSite, IntakeMapping
 from desk.siteconfig import (
     AlertWords,
     CheckWords,
@@ -32,6 +36,7 @@ from subscribers.models import Role, State, Subscription
 ACTOR = "apply"
 LOCAL = "local"  # exists by itself: contract.md
 SHOWN_CHARS_MAX = 60
+DIFFERENCE_MAX = 20  # lines of one value
 # A change of these is said by name only: their values are long.
 _LONG = ("spec", "rule", "body", "what_to_do", "description", "night", "match", "paths")
 
@@ -51,11 +56,29 @@ def _clean(channel: str, address: str) -> str:
     return addresses.clean(addresses.Kind(channels.modules()[channel].ADDRESS_KIND), address)
 
 
-def apply(site: Site, *, now: datetime, dry_run: bool = False) -> list[str]:
-    """Make the installation what the site says; return the changes, one a line. Nothing is changed when `dry_run`."""
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What was changed, and what was kept although the file says otherwise; a line each."""
+
+    changes: list[str]
+    kept: list[str]
+
+
+def apply(site: Site, *, now: datetime, dry_run: bool = False, overwrite: bool = False) -> Applied:
+    """Make the installation what the site says. Nothing is changed when `dry_run`.
+
+    What was changed in the admin since the last apply stays, unless `overwrite`.
+    """
+    kept: list[str] = []
     with transaction.atomic():
         page = Page.objects.select_for_update().get(pk=reads.the_page().pk)
+        last = AppliedSite.objects.first() or AppliedSite()
+        file = site
+        if not overwrite:
+            site, kept = merging.merge(file, now=read(), applied=last.site or None)
         changes = list(_apply(page, site, now))
+        last.site, last.at = merging.dump(file), now
+        last.save()
         if changes:
             Page.objects.filter(pk=page.pk).update(updated_at=now)
             services.audit(
@@ -63,7 +86,7 @@ def apply(site: Site, *, now: datetime, dry_run: bool = False) -> list[str]:
             )
             doorbell.ring_on_commit("site")
         transaction.set_rollback(dry_run)
-    return changes
+    return Applied(changes, kept)
 
 
 def notes(site: Site) -> list[str]:
@@ -350,8 +373,24 @@ def _write(row: models.Model, label: str, fields: Fields) -> Iterator[str]:
 
 def _said(name: str, old: object, new: object) -> str:
     if name in _LONG or len(f"{old}{new}") > SHOWN_CHARS_MAX:
-        return f"{name} changed"
+        return f"{name} changed\n{_difference(old, new)}"
     return f"{name} {_plain(old)} → {_plain(new)}"
+
+
+def _difference(old: object, new: object) -> str:
+    """Return the lines that differ, `-` before and `+` after, the first few of them."""
+    before, after = (_lines(value) for value in (old, new))
+    lines = [line for line in difflib.ndiff(before, after) if line[:2] in ("- ", "+ ")]
+    more = (
+        [f"… and {len(lines) - DIFFERENCE_MAX} more lines"] if len(lines) > DIFFERENCE_MAX else []
+    )
+    return "\n".join(f"    {line}" for line in [*lines[:DIFFERENCE_MAX], *more])
+
+
+def _lines(value: object) -> list[str]:
+    if isinstance(value, str):
+        return value.splitlines()
+    return yaml.safe_dump(value, sort_keys=True, allow_unicode=True, width=100).splitlines()
 
 
 def _plain(value: object) -> str:

@@ -72,6 +72,16 @@ class AlertRule(models.Model):
         return f"{self.match} → {self.component_id}"
 
 
+class AppliedSite(models.Model):
+    """The site.yaml that was applied last, so that what was changed since can be told from it; one row."""
+
+    site = models.JSONField(default=dict)
+    at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"applied at {self.at:%Y-%m-%d %H:%M}"
+
+
 class IntakeMapping(models.Model):
     """Where another program's JSON holds what an alert is: name -> JMESPath."""
 
