@@ -22,8 +22,12 @@ def merge(
     wanted, is_now = dump(file), dump(now)
     notes: list[str] = []
     for section, before in (applied or {}).items():
-        if section not in wanted or section in KEYED:
+        if section not in wanted or section in KEYED or before is None or wanted[section] is None:
             continue
+        if section == "page" and not wanted[section]["url"]:
+            # The address comes from SITE_URL then.
+            before = {**before, "url": ""}
+            is_now[section]["url"] = ""
         if is_now[section] not in (before, wanted[section]):
             notes.append(f"{section}: changed in the admin since the last apply, kept; {_WAY_OUT}")
             wanted[section] = is_now[section]
