@@ -118,6 +118,6 @@ class FarServer:
         except ValueError as error:
             raise FarError(f"{self.url}{path} answers {answer.status_code} and no JSON") from error
         if answer.status_code >= 400:
-            why = found.get("message") if isinstance(found, dict) else None
-            raise FarError(str(why or f"{self.url}{path} answers {answer.status_code}"))
+            said = found.get("message") if isinstance(found, dict) else None
+            raise FarError(str(said or f"{self.url}{path} answers {answer.status_code}"))
         return found

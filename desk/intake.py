@@ -83,7 +83,7 @@ def take_in(alerts: Sequence[Alert], *, now: datetime) -> int:
 def _open(given: Mapping[tuple[str, str], Alert]) -> dict[tuple[str, str], IntakeAlert]:
     """Return the alerts among these that came before and are not over."""
     prints = sorted({fingerprint for _, fingerprint in given})
-    found = {}
+    found: dict[tuple[str, str], IntakeAlert] = {}
     for start in range(0, len(prints), LOOK_UP_MAX):
         rows = IntakeAlert.objects.filter(
             fingerprint__in=prints[start : start + LOOK_UP_MAX], ended_at__isnull=True

@@ -72,7 +72,7 @@ def _section(
     for name, there in now.items():
         if name not in in_file and name not in before:
             notes.append(f"{word} {name}: not in the file and not from it, kept; {_WAY_OUT}")
-            rows.append(there)
+            rows.append(dict(there))
     return rows
 
 

@@ -81,7 +81,7 @@ def _declare(options: dict[str, Any]) -> str:  # Any: argparse's values
         )  # fmt: skip
     except (Refused, IllegalMove) as error:
         raise CommandError(str(error)) from None
-    return incident.uid
+    return str(incident.uid)
 
 
 def _declare_far(far: FarServer, options: dict[str, Any]) -> str:  # Any: argparse's values
