@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PURE = [
     *("incidents/lifecycle.py", "incidents/facts.py", "incidents/uptime.py", "incidents/wire.py"),
     "subscribers/addresses.py",
-    *("probes/conditions.py", "probes/verdict.py", "probes/latency.py"),
+    *("probes/conditions.py", "probes/verdict.py", "probes/latency.py", "probes/replay.py"),
     *(
         "notifications/messages.py",
         "notifications/routing.py",
