@@ -18,6 +18,7 @@ PURE = [
         "notifications/routing.py",
         "notifications/retry.py",
         "notifications/reach.py",
+        "notifications/breaker.py",
     ),
     *("public/pages.py", "public/statusapi.py", "public/feeds.py"),
 ]

@@ -60,6 +60,7 @@ class Outcome:
     provider_id: str = ""
     retry_after_s: float | None = None
     dead: bool = False
+    provider: str = ""  # who answered, where a channel has more than one
 
 
 def accepted(provider_id: str = "") -> Outcome:
