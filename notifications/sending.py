@@ -5,7 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import timedelta
 
 from django.conf import settings
 
@@ -75,6 +75,8 @@ class _Batch:
         self._open: list[Settlement] = []
         self._settled = 0
         self._last_settled = time.monotonic()
+        # Outcomes are dated by the database's clock, moved on by this machine's steady one: its own may be wrong.
+        self._began, self._began_at = time.monotonic(), outbox.database_now()
 
     def send(self) -> int:
         first = Delivery.objects.select_related("subscription").get(pk=self._claim.ids[0])
@@ -133,7 +135,8 @@ class _Batch:
                 _stop.wait(gap_s)  # the account's rate, within the slot booked for this group
 
     def _note(self, delivery: str, outcome: Outcome) -> None:
-        self._open.append(Settlement(self._pulled[delivery], outcome, datetime.now(UTC)))
+        at = self._began_at + timedelta(seconds=time.monotonic() - self._began)
+        self._open.append(Settlement(self._pulled[delivery], outcome, at))
         full = len(self._open) >= self._channel.group
         if full or time.monotonic() - self._last_settled > SETTLE_S:
             self._settle()
