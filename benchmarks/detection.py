@@ -64,7 +64,11 @@ class Row:
     @property
     def passed(self) -> bool:
         """Say whether enough seeds were in time, and nothing was said wrongly."""
-        return not self.wrong and self.in_time >= self.scenario.share * len(self.found)
+        missed = len(self.found) - self.in_time
+        share = self.scenario.share
+        # Of a few dozen seeds one miss says nothing about two of a hundred.
+        allowed = 0 if share == 1 else max(1, int((1 - share) * len(self.found)))
+        return not self.wrong and missed <= allowed
 
     def figures(self) -> dict[str, Any]:  # Any: JSON
         """Return what is measured of it, in seconds."""
