@@ -1,17 +1,22 @@
 """site.yaml into the database and back, in one transaction, each change as a line."""
 
+import difflib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import yaml
 from django.conf import settings
 from django.db import models, transaction
 
-from desk.models import AlertRule
+from desk import merging
+from desk.models import AlertRule, AppliedSite, IntakeMapping
 from desk.siteconfig import (
     AlertWords,
     CheckWords,
     ComponentWords,
+    IntakeWords,
     OperatorWords,
     PageWords,
     PolicyWords,
@@ -31,8 +36,9 @@ from subscribers.models import Role, State, Subscription
 ACTOR = "apply"
 LOCAL = "local"  # exists by itself: contract.md
 SHOWN_CHARS_MAX = 60
+DIFFERENCE_MAX = 20  # lines of one value
 # A change of these is said by name only: their values are long.
-_LONG = ("spec", "rule", "body", "what_to_do", "description", "night", "match")
+_LONG = ("spec", "rule", "body", "what_to_do", "description", "night", "match", "paths")
 
 Fields = Mapping[str, Any]  # Any: column -> value, as Django takes them
 
@@ -50,11 +56,29 @@ def _clean(channel: str, address: str) -> str:
     return addresses.clean(addresses.Kind(channels.modules()[channel].ADDRESS_KIND), address)
 
 
-def apply(site: Site, *, now: datetime, dry_run: bool = False) -> list[str]:
-    """Make the installation what the site says; return the changes, one a line. Nothing is changed when `dry_run`."""
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What was changed, and what was kept although the file says otherwise; a line each."""
+
+    changes: list[str]
+    kept: list[str]
+
+
+def apply(site: Site, *, now: datetime, dry_run: bool = False, overwrite: bool = False) -> Applied:
+    """Make the installation what the site says. Nothing is changed when `dry_run`.
+
+    What was changed in the admin since the last apply stays, unless `overwrite`.
+    """
+    kept: list[str] = []
     with transaction.atomic():
         page = Page.objects.select_for_update().get(pk=reads.the_page().pk)
+        last = AppliedSite.objects.first() or AppliedSite()
+        file = site
+        if not overwrite:
+            site, kept = merging.merge(file, now=read(), applied=last.site or None)
         changes = list(_apply(page, site, now))
+        last.site, last.at = merging.dump(file), now
+        last.save()
         if changes:
             Page.objects.filter(pk=page.pk).update(updated_at=now)
             services.audit(
@@ -62,7 +86,7 @@ def apply(site: Site, *, now: datetime, dry_run: bool = False) -> list[str]:
             )
             doorbell.ring_on_commit("site")
         transaction.set_rollback(dry_run)
-    return changes
+    return Applied(changes, kept)
 
 
 def notes(site: Site) -> list[str]:
@@ -113,6 +137,10 @@ def read() -> Site:
         templates=[
             _template_words(row) for row in Template.objects.filter(page=page).order_by("id")
         ],
+        intake=[
+            IntakeWords.model_validate({"name": row.name} | row.paths)
+            for row in IntakeMapping.objects.all()
+        ],
     )
 
 
@@ -130,6 +158,7 @@ def _apply(page: Page, site: Site, now: datetime) -> Iterator[str]:
     yield from _checks(page, site, now)
     yield from _policies(page, site)
     yield from _alerts(page, site)
+    yield from _mappings(site)
     yield from _delete_old(
         page, "template", Template.objects.filter(page=page), [row.slug for row in site.templates]
     )
@@ -303,6 +332,18 @@ def _alerts(page: Page, site: Site) -> Iterator[str]:
     yield from _in_order(AlertRule, "alert", AlertRule.objects.all(), rows)
 
 
+def _mappings(site: Site) -> Iterator[str]:
+    there = {row.name: row for row in IntakeMapping.objects.all()}
+    for words in site.intake:
+        paths = words.model_dump(exclude={"name"}, exclude_defaults=True)
+        fields = {"name": words.name, "paths": paths}
+        yield from _save(there.get(words.name), IntakeMapping, f"intake {words.name}", fields)
+    kept = [words.name for words in site.intake]
+    for row in IntakeMapping.objects.exclude(name__in=kept):
+        row.delete()
+        yield f"intake {row.name}: deleted"
+
+
 def _in_order(
     model: type[models.Model], word: str, there: models.QuerySet[Any], wanted: Sequence[Fields]
 ) -> Iterator[str]:  # Any: rows of `model`
@@ -341,8 +382,24 @@ def _write(row: models.Model, label: str, fields: Fields) -> Iterator[str]:
 
 def _said(name: str, old: object, new: object) -> str:
     if name in _LONG or len(f"{old}{new}") > SHOWN_CHARS_MAX:
-        return f"{name} changed"
+        return f"{name} changed\n{_difference(old, new)}"
     return f"{name} {_plain(old)} → {_plain(new)}"
+
+
+def _difference(old: object, new: object) -> str:
+    """Return the lines that differ, `-` before and `+` after, the first few of them."""
+    before, after = (_lines(value) for value in (old, new))
+    lines = [line for line in difflib.ndiff(before, after) if line[:2] in ("- ", "+ ")]
+    more = (
+        [f"… and {len(lines) - DIFFERENCE_MAX} more lines"] if len(lines) > DIFFERENCE_MAX else []
+    )
+    return "\n".join(f"    {line}" for line in [*lines[:DIFFERENCE_MAX], *more])
+
+
+def _lines(value: object) -> list[str]:
+    if isinstance(value, str):
+        return value.splitlines()
+    return yaml.safe_dump(value, sort_keys=True, allow_unicode=True, width=100).splitlines()
 
 
 def _plain(value: object) -> str:

@@ -22,7 +22,7 @@ from probes import rollups
 from probes import services as eyes
 from probes.kinds import Outcome
 from probes.models import Check, CurrentVerdict, Location, Result, Span, VerdictChange
-from probes.replay import Did
+from probes.replay import Deed, Did
 from probes.verdict import Word
 
 CHECKS_MAX: Final = 500
@@ -31,6 +31,8 @@ CHANGES_MAX: Final = 50
 DEEDS_MAX: Final = 100
 PLOTTED: Final = timedelta(hours=24)
 HOUR: Final = timedelta(hours=1)
+# A stretch of fewer runs says nothing of its slowest.
+RUNS_A_STEP: Final = 4
 # Stretches of a plot, from fine to coarse: each divides an hour or is whole hours.
 STEPS_MIN: Final = (10, 15, 20, 30, 60, 120, 240, 480)
 SHADED: Final = (Word.PARTIAL, Word.STALE, Word.OUTAGE)
@@ -147,10 +149,14 @@ def replay(request: HttpRequest, slug: str) -> HttpResponse:
         "check": found,
         "replay": taken,
         "hours": round((taken.until - taken.since).total_seconds() / 3600, 1),
-        "deeds": [(deed, deed in taken.false) for deed in deeds[-DEEDS_MAX:]],
+        "deeds": [(deed, _shape(deed), deed in taken.false) for deed in deeds[-DEEDS_MAX:]],
         "calls": calls[-DEEDS_MAX:],
     }
     return render(request, "desk/check_replay.html", shown)
+
+
+def _shape(deed: Deed) -> str:
+    return Word.UP if deed.did is Did.RECOVERED else deed.word
 
 
 @acting
@@ -282,8 +288,9 @@ def _latency(found: Check, zone: ZoneInfo, now: datetime) -> list[Latency]:
 
 
 def _step_min(interval_s: float) -> int:
-    """Return a stretch that holds two runs at least: a slow check must not look full of gaps."""
-    return next((each for each in STEPS_MIN if each * 60 >= 2 * interval_s), STEPS_MIN[-1])
+    """Return a stretch that holds a few runs: a slow check must not look full of gaps."""
+    least_s = RUNS_A_STEP * interval_s
+    return next((each for each in STEPS_MIN if each * 60 >= least_s), STEPS_MIN[-1])
 
 
 def _ceil(at: datetime, step: timedelta) -> datetime:

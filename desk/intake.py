@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
 
@@ -16,6 +17,11 @@ from probes import verdict
 from probes.verdict import Publish
 
 ACTOR = "intake"
+OVER = "This is resolved: the alerts behind it are over."
+LISTED_MAX = 10  # alerts named in a text; the rest is a number
+LOOK_UP_MAX = 500  # fingerprints in one query: SQLite takes few more variables
+AMONG_PEOPLE = timedelta(seconds=300)  # contract.md, "Machine and people"
+REOPEN_WITHIN = timedelta(seconds=21_600)  # contract.md: the verdict's own reopen_within_s
 NAME_OF_UNKNOWN = "An alert came in that no rule knows"
 # What an alert means for its component when its template says how much it hurts.
 _STATUS = {
@@ -43,73 +49,127 @@ def fingerprint(labels: Mapping[str, str], given: str = "") -> str:
     return hashlib.sha256((given or json.dumps(dict(labels), sort_keys=True)).encode()).hexdigest()
 
 
-def take_in(alerts: Sequence[Alert], *, now: datetime) -> int:
-    """Act on each alert once; return how many were new."""
-    return sum(_take(alert, now) for alert in alerts)
-
-
 @transaction.atomic
-def _take(alert: Alert, now: datetime) -> bool:
-    """Under the page's lock: two senders of the same alert make one draft."""
+def take_in(alerts: Sequence[Alert], *, now: datetime) -> int:
+    """Act on what is new among the alerts, once; return how many were.
+
+    Under the page's lock: two senders of the same alert make one draft. A storm is one incident and one
+    call, however many alerts it has.
+    """
     page = Page.objects.select_for_update().get(pk=reads.the_page().pk)
-    row = IntakeAlert.objects.filter(
-        source=alert.source, fingerprint=alert.fingerprint, ended_at__isnull=True
-    ).first()
-    if alert.is_over:
-        if row:
-            _end(row, now)
-        return False
-    if row:
-        IntakeAlert.objects.filter(pk=row.pk).update(seen_at=now)
-        return False
-    incident = _act(page, alert, now)
-    IntakeAlert.objects.create(
-        source=alert.source, fingerprint=alert.fingerprint, labels=dict(alert.labels), summary=alert.summary,
-        incident=incident, received_at=now, seen_at=now,
-    )  # fmt: skip
-    return True
-
-
-def _end(row: IntakeAlert, now: datetime) -> None:
-    """Note the end; a draft whose alerts are all over does not go out any more."""
-    IntakeAlert.objects.filter(pk=row.pk).update(ended_at=now)
-    draft = row.incident
-    if draft is None or draft.published_at or draft.vetoed_at or draft.source.get("from") != ACTOR:
-        return
-    if not draft.alerts.filter(ended_at__isnull=True).exists():
-        services.veto(draft, actor=ACTOR, now=now)
-
-
-def _act(page: Page, alert: Alert, now: datetime) -> Incident | None:
-    rule = next(
-        (
-            each
-            for each in AlertRule.objects.select_related("component", "template")
-            if _fits(each, alert)
-        ),
-        None,
-    )
-    if rule is None:
-        incident = services.declare(
-            page=page, name=NAME_OF_UNKNOWN, body=alert.summary or _listed(alert.labels), published=False, actor=ACTOR,
-            source={"from": ACTOR, "labels": dict(alert.labels)}, now=now,
+    given = {(alert.source, alert.fingerprint): alert for alert in alerts}  # the last word counts
+    there = _open(given)
+    _end([there[key] for key, alert in given.items() if alert.is_over and key in there], now)
+    still = [there[key].pk for key, alert in given.items() if not alert.is_over and key in there]
+    IntakeAlert.objects.filter(pk__in=still).update(seen_at=now)
+    new = [alert for key, alert in given.items() if not alert.is_over and key not in there]
+    by_rule: dict[AlertRule | None, list[Alert]] = {}
+    rules = list(AlertRule.objects.select_related("component", "template"))
+    for alert in new:
+        fitting = next((rule for rule in rules if _fits(rule, alert)), None)
+        by_rule.setdefault(fitting, []).append(alert)
+    for rule, of_rule in by_rule.items():
+        incident = _act(page, rule, of_rule, now)
+        IntakeAlert.objects.bulk_create(
+            IntakeAlert(
+                source=alert.source, fingerprint=alert.fingerprint, labels=dict(alert.labels), summary=alert.summary,
+                incident=incident, received_at=now, seen_at=now,
+            )
+            for alert in of_rule
         )  # fmt: skip
-        _call(page, alert, incident, CallReason.DRAFT_WAITS, now)
+    return len(new)
+
+
+def _open(given: Mapping[tuple[str, str], Alert]) -> dict[tuple[str, str], IntakeAlert]:
+    """Return the alerts among these that came before and are not over."""
+    prints = sorted({fingerprint for _, fingerprint in given})
+    found: dict[tuple[str, str], IntakeAlert] = {}
+    for start in range(0, len(prints), LOOK_UP_MAX):
+        rows = IntakeAlert.objects.filter(
+            fingerprint__in=prints[start : start + LOOK_UP_MAX], ended_at__isnull=True
+        )
+        found |= {(row.source, row.fingerprint): row for row in rows.select_related("incident")}
+    return found
+
+
+def _end(rows: Sequence[IntakeAlert], now: datetime) -> None:
+    """Note the ends; an incident whose alerts are all over does not go out any more, or is over too."""
+    IntakeAlert.objects.filter(pk__in=[row.pk for row in rows]).update(ended_at=now)
+    touched = {row.incident_id: row.incident for row in rows if row.incident}
+    for incident in touched.values():
+        ours = incident.source.get("from") == ACTOR and not incident.vetoed_at
+        if ours and not incident.alerts.filter(ended_at__isnull=True).exists():
+            _over(incident, now)
+
+
+def _over(incident: Incident, now: datetime) -> None:
+    """A draft does not go out; what is out is resolved as its rule says, by a person if one has spoken in it."""
+    source = incident.source | {"over_at": now.isoformat()}
+    Incident.objects.filter(pk=incident.pk).update(source=source)
+    if incident.published_at is None:
+        services.veto(incident, actor=ACTOR, now=now)
+        return
+    if incident.status not in OPEN:
+        return
+    said: dict[str, Any] = {"status": Status.RESOLVED, "body": OVER, "actor": ACTOR, "now": now}
+    if incident.source.get("publish") != Publish.AUTO:
+        services.draft_update(incident, publish_at=None, **said)
+    elif incident.person_posted:
+        services.draft_update(incident, publish_at=now + AMONG_PEOPLE, **said)
+    else:
+        services.publish_update(incident, automatic=True, **said)
+
+
+def _act(
+    page: Page, rule: AlertRule | None, alerts: Sequence[Alert], now: datetime
+) -> Incident | None:
+    """Do what the rule says of these alerts, all at once; return the incident they belong to."""
+    text = _text(alerts)
+    if rule is None:
+        incident = _unknown(page, alerts, now)
+        _call(page, text, CallReason.DRAFT_WAITS, f"{incident.uid}:unknown", incident, now)
         return incident
     if rule.publish == Publish.NOTIFY:
-        _call(page, alert, None, CallReason.PROBLEM, now)
+        # A storm calls once a minute; who sleeps through one call does not hear the tenth thousandth.
+        key = f"rule-{rule.position}:{alerts[0].fingerprint[:64]}:{now:%Y%m%d%H%M}"
+        _call(page, text, CallReason.PROBLEM, key, None, now)
         return None
-    incident = _draft(page, rule, alert, now)
-    _call(page, alert, incident, CallReason.DRAFT_WAITS, now)
+    incident = _draft(page, rule, alerts, now)
+    key = f"{incident.uid}:{rule.position}:{incident.updates.count()}"
+    _call(page, text, CallReason.DRAFT_WAITS, key, incident, now)
     return incident
+
+
+def _unknown(page: Page, alerts: Sequence[Alert], now: datetime) -> Incident:
+    """One draft holds all alerts that no rule knows, until a person has dealt with it."""
+    there = Incident.objects.filter(
+        page=page, published_at__isnull=True, vetoed_at__isnull=True, source__from=ACTOR, source__rule=None,
+        automatic=False,
+    ).first()  # fmt: skip
+    if there is None:
+        return services.declare(
+            page=page, name=NAME_OF_UNKNOWN, body=_text(alerts), published=False, actor=ACTOR,
+            source={"from": ACTOR, "rule": None, "labels": dict(alerts[0].labels)}, now=now,
+        )  # fmt: skip
+    said = there.updates.order_by("id").values_list("body", flat=True).first() or ""
+    if said.count("\n") < LISTED_MAX:
+        services.add_to_draft(there, components={}, body=f"{said}\n{_text(alerts)}", now=now)
+    return there
+
+
+def _text(alerts: Sequence[Alert]) -> str:
+    """Return what the alerts say, the first few of them."""
+    said = list(dict.fromkeys(alert.summary or _listed(alert.labels) for alert in alerts))
+    more = len(alerts) - LISTED_MAX
+    return "\n".join([*said[:LISTED_MAX], *([f"and {more:,} more alerts"] if more > 0 else [])])
 
 
 def _fits(rule: AlertRule, alert: Alert) -> bool:
     return all(alert.labels.get(name) == value for name, value in rule.match.items())
 
 
-def _draft(page: Page, rule: AlertRule, alert: Alert, now: datetime) -> Incident:
-    """One automatic incident a page: what is open already is widened."""
+def _draft(page: Page, rule: AlertRule, alerts: Sequence[Alert], now: datetime) -> Incident:
+    """One automatic incident a page: what is open already is widened, what came back is taken up again."""
     deadline = verdict.deadline(
         Publish(rule.publish),
         now,
@@ -122,7 +182,9 @@ def _draft(page: Page, rule: AlertRule, alert: Alert, now: datetime) -> Incident
         page=page, automatic=True, vetoed_at__isnull=True, status__in=OPEN
     ).first()
     if there is None:
-        return _new_draft(page, rule, alert, status=status, deadline=deadline, now=now)
+        return _again(page, rule, alerts, deadline, now) or _new_draft(
+            page, rule, alerts[0], status=status, deadline=deadline, now=now
+        )
     if there.published_at is None:
         earliest = min((at for at in (there.publish_at, deadline) if at), default=None)
         services.add_to_draft(
@@ -130,10 +192,32 @@ def _draft(page: Page, rule: AlertRule, alert: Alert, now: datetime) -> Incident
         )
     elif not there.affected.filter(component=rule.component).exists():
         services.draft_update(
-            there, status=Status(there.status), body=_body(rule, alert), components={rule.component: status},
+            there, status=Status(there.status), body=_body(rule, alerts[0]), components={rule.component: status},
             publish_at=deadline, actor=ACTOR, now=now,
         )  # fmt: skip
     return there
+
+
+def _again(
+    page: Page, rule: AlertRule, alerts: Sequence[Alert], deadline: datetime | None, now: datetime
+) -> Incident | None:
+    """Take up the incident whose alerts ended a while ago: the same trouble is back, under the same id."""
+    rows = Incident.objects.filter(
+        page=page, automatic=True, retracted_at__isnull=True, source__from=ACTOR, updated_at__gt=now - REOPEN_WITHIN,
+        affected__component=rule.component,
+    )  # fmt: skip
+    back = rows.order_by("-updated_at").first()
+    if back is None or "over_at" not in back.source:
+        return None
+    if back.published_at is None:
+        services.revive(back, publish_at=deadline, actor=ACTOR, now=now)
+        return back
+    if back.status != Status.RESOLVED or rule.publish != Publish.AUTO:
+        return None
+    services.reopen(
+        back, body=_body(rule, alerts[0]), components={rule.component: _status(rule)}, automatic=True, actor=ACTOR, now=now
+    )  # fmt: skip
+    return back
 
 
 def _new_draft(
@@ -159,7 +243,12 @@ def _new_draft(
         publish_at=deadline,
         next_update_by=(deadline or now) + timedelta(seconds=promise_s) if promise_s else None,
         automatic=True,
-        source={"from": ACTOR, "labels": dict(alert.labels)},
+        source={
+            "from": ACTOR,
+            "rule": rule.position,
+            "publish": rule.publish,
+            "labels": dict(alert.labels),
+        },
         actor=ACTOR,
         now=now,
     )
@@ -179,12 +268,11 @@ def _status(rule: AlertRule) -> ComponentStatus:
 
 
 def _call(
-    page: Page, alert: Alert, incident: Incident | None, reason: CallReason, now: datetime
+    page: Page, text: str, reason: CallReason, key: str, incident: Incident | None, now: datetime
 ) -> None:
     services.call_operators(
-        page=page, reason=reason, text=alert.summary or _listed(alert.labels), incident=incident, now=now,
-        key=f"alert:{alert.source}:{fingerprint(alert.labels, alert.fingerprint)[:64]}:{now:%Y%m%d%H%M%S}",
-    )  # fmt: skip
+        page=page, reason=reason, text=text, incident=incident, now=now, key=f"alert:{key}"
+    )
 
 
 def _listed(labels: Mapping[str, str]) -> str:

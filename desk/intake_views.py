@@ -10,10 +10,13 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 from pydantic import BaseModel, Field, ValidationError
 
-from desk import intake, keys
+from desk import intake, keys, mappings
 from desk.intake import Alert
+from desk.models import IntakeMapping
 
-ALERTS_MAX = 500  # of one request; Alertmanager groups, and its default groups are far smaller
+# Of one request. Alertmanager sends a whole group at once: a storm must not be refused for its size.
+ALERTS_MAX = 20_000
+BODY_BYTES_MAX = 32 * 1024 * 1024
 LABELS_MAX = 100
 SUMMARY_CHARS_MAX = 2000
 
@@ -52,7 +55,24 @@ def alertmanager(request: HttpRequest) -> HttpResponse:
 @csrf_exempt  # as above
 @require_POST
 def generic(request: HttpRequest) -> HttpResponse:
-    return _answer(request, lambda body: [_generic(GenericAlert.model_validate(body))])
+    """Take our own small shape, or any other by `?mapping=NAME` of site.yaml's `intake`."""
+    name = request.GET.get("mapping", "")
+    if not name:
+        return _answer(request, lambda body: [_generic(GenericAlert.model_validate(body))])
+    mapping = IntakeMapping.objects.filter(name=name).first()
+    if mapping is None:
+        known = ", ".join(IntakeMapping.objects.values_list("name", flat=True)) or "none"
+        return _error(
+            422, f'mapping is "{name[:64]}"; expected one of site.yaml\'s intake: {known}'
+        )
+    return _answer(request, lambda body: _mapped(mapping, body))
+
+
+def _mapped(mapping: IntakeMapping, body: Any) -> list[Alert]:  # Any: JSON
+    rows = mappings.read(mapping.paths, body)
+    if len(rows) > ALERTS_MAX:
+        raise mappings.Unmapped(f"{len(rows):,} alerts; allowed are {ALERTS_MAX:,} in one request")
+    return [_generic(GenericAlert.model_validate(row), source=mapping.name) for row in rows]
 
 
 def _managed(alert: ManagedAlert) -> Alert:
@@ -64,9 +84,9 @@ def _managed(alert: ManagedAlert) -> Alert:
     )  # fmt: skip
 
 
-def _generic(alert: GenericAlert) -> Alert:
+def _generic(alert: GenericAlert, *, source: str = "generic") -> Alert:
     return Alert(
-        source="generic", fingerprint=intake.fingerprint(alert.labels or {"summary": alert.summary}, alert.fingerprint),
+        source=source, fingerprint=intake.fingerprint(alert.labels or {"summary": alert.summary}, alert.fingerprint),
         labels=alert.labels, summary=alert.summary, is_over=alert.status == "resolved",
     )  # fmt: skip
 
@@ -75,8 +95,18 @@ def _answer(request: HttpRequest, read: Callable[[Any], list[Alert]]) -> HttpRes
     refused = _refuse_key(request)
     if refused:
         return refused
+    # Read, not .body: a storm is larger than what a form may be.
+    raw = request.read(BODY_BYTES_MAX + 1)
+    if len(raw) > BODY_BYTES_MAX:
+        return _error(413, f"the body is larger than {BODY_BYTES_MAX:,} bytes; expected less")
+    if b"\\u0000" in raw or b"\x00" in raw:
+        return _error(400, "the body holds a NUL character; remove it")
     try:
-        alerts = read(json.loads(request.body))
+        alerts = read(json.loads(raw))
+    except mappings.Unmapped as error:
+        return _error(422, str(error))
+    except RecursionError:
+        return _error(400, "the body is not JSON: it is nested too deep")
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the body"

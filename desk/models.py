@@ -10,6 +10,9 @@ from incidents.models import NAME_CHARS_MAX, Component, Incident, Template
 
 HASH_CHARS = 64  # SHA-256 in hexadecimal
 FINGERPRINT_CHARS_MAX = 128
+MAPPING_CHARS_MAX = 16  # IntakeAlert.source
+# Statuspage allows 60 a minute for each key; a machine of one's own can take more (accept_doors measures it).
+REQUESTS_PER_MINUTE = 3_000
 
 
 class ApiKey(models.Model):
@@ -22,6 +25,7 @@ class ApiKey(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    requests_per_minute = models.PositiveIntegerField(default=REQUESTS_PER_MINUTE)
 
     class Meta:
         verbose_name = "API key"
@@ -29,6 +33,25 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Answered(models.Model):
+    """A request with an `Idempotency-Key`, and its answer, which a repetition gets again for a day."""
+
+    api_key = models.ForeignKey(ApiKey, models.CASCADE, related_name="+")
+    key = models.CharField(max_length=HASH_CHARS)
+    request = models.CharField(max_length=HASH_CHARS)
+    status = models.PositiveSmallIntegerField(default=0)
+    body = models.TextField(blank=True, default="")
+    at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["api_key", "key"], name="answered_once_a_key")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key[:8]}: {self.status}"
 
 
 class AlertRule(models.Model):
@@ -49,11 +72,34 @@ class AlertRule(models.Model):
         return f"{self.match} → {self.component_id}"
 
 
+class AppliedSite(models.Model):
+    """The site.yaml that was applied last, so that what was changed since can be told from it; one row."""
+
+    site = models.JSONField(default=dict)
+    at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"applied at {self.at:%Y-%m-%d %H:%M}"
+
+
+class IntakeMapping(models.Model):
+    """Where another program's JSON holds what an alert is: name -> JMESPath."""
+
+    name = models.SlugField(max_length=MAPPING_CHARS_MAX, unique=True)
+    paths = models.JSONField(default=dict)
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class IntakeAlert(models.Model):
     """An alert from another system; the same fingerprint is the same alert until it is over."""
 
     fingerprint = models.CharField(max_length=FINGERPRINT_CHARS_MAX)
-    source = models.CharField(max_length=16)
+    source = models.CharField(max_length=MAPPING_CHARS_MAX)
     labels = models.JSONField(default=dict)
     summary = models.TextField(blank=True, default="")
     incident = models.ForeignKey(

@@ -11,7 +11,8 @@ from probes.rollups import Bucket
 # The drawing's own units: as wide as the smallest phone, so that its letters are as large there.
 WIDTH: Final = 360
 HEIGHT: Final = 132
-LEFT: Final = 44
+LEFT: Final = 56
+RIGHT: Final = 340
 TOP: Final = 8
 BOTTOM: Final = 110
 TICK_EVERY: Final = timedelta(hours=6)
@@ -130,7 +131,7 @@ class _Frame:
 
     def x(self, at: datetime) -> float:
         share = (at - self.since) / (self.until - self.since)
-        return round(LEFT + (WIDTH - LEFT) * min(1.0, max(0.0, share)), 1)
+        return round(LEFT + (RIGHT - LEFT) * min(1.0, max(0.0, share)), 1)
 
     def y(self, duration_ms: float) -> float:
         return round(BOTTOM - (BOTTOM - TOP) * min(1.0, duration_ms / self.top_ms), 1)

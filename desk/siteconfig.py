@@ -20,6 +20,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from desk import mappings
 from incidents.lifecycle import Impact
 from incidents.models import BODY_CHARS_MAX, NAME_CHARS_MAX
 from probes import kinds
@@ -194,6 +195,31 @@ class AlertWords(_Words):
     template: Slug | None = None
 
 
+_A_PATH = "a JMESPath, as alerts[0].status"
+JmesPath = Annotated[str, Field(min_length=1, description=_A_PATH)]
+
+
+class IntakeWords(_Words):
+    """Where another program's JSON holds what an alert is; /intake/generic?mapping=NAME reads by it."""
+
+    name: Annotated[str, Field(pattern=SLUG.pattern, max_length=16)] = Field(
+        description="a name of at most 16 lower-case letters, digits and hyphens"
+    )
+    alerts: JmesPath | None = None
+    status: JmesPath | None = None
+    resolved: list[str] = Field(default=[], description="a list of words that mean it is over")
+    labels: JmesPath | None = None
+    summary: JmesPath | None = None
+    fingerprint: JmesPath | None = None
+
+    @field_validator("alerts", "status", "labels", "summary", "fingerprint")
+    @classmethod
+    def _a_path(cls, path: str | None) -> str | None:
+        if path is not None:
+            mappings.check(path)
+        return path
+
+
 class TemplateWords(_Words):
     slug: Slug
     name: Name
@@ -233,6 +259,9 @@ class Site(_Words):
     )
     templates: list[TemplateWords] = Field(
         default=[], description="a list of objects with slug, name and body"
+    )
+    intake: list[IntakeWords] = Field(
+        default=[], description="a list of objects with name and paths"
     )
 
 
@@ -462,6 +491,7 @@ def _contradictions(site: Site, source: _Source, around: Surroundings) -> Iterat
     yield from _twice(source, "components", [row.slug for row in site.components])
     yield from _twice(source, "checks", [row.slug for row in site.checks])
     yield from _twice(source, "templates", [row.slug for row in site.templates])
+    yield from _twice(source, "intake", [row.name for row in site.intake], "name")
     yield from _other_url(site, source, around)
     yield from _operators(site, source, around)
     components = [row.slug for row in site.components]
@@ -481,10 +511,12 @@ def _contradictions(site: Site, source: _Source, around: Surroundings) -> Iterat
                 yield source.wrong(f"{key}.template", _one_of(templates, "templates"))
 
 
-def _twice(source: _Source, section: str, slugs: Sequence[str]) -> Iterator[Fault]:
+def _twice(
+    source: _Source, section: str, slugs: Sequence[str], key: str = "slug"
+) -> Iterator[Fault]:
     for index, slug in enumerate(slugs):
         if slug in slugs[:index]:
-            yield source.wrong(f"{section}[{index}].slug", "each slug only once")
+            yield source.wrong(f"{section}[{index}].{key}", f"each {key} only once")
 
 
 def _other_url(site: Site, source: _Source, around: Surroundings) -> Iterator[Fault]:

@@ -134,3 +134,18 @@ class IncidentFact:
     @property
     def is_critical(self) -> bool:
         return any(component.critical for component in self.components)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricFact:
+    """A figure that the page plots: (instant, value), oldest first, on whole half minutes."""
+
+    uid: str
+    name: str
+    suffix: str
+    tooltip: str
+    y_axis_min: float | None
+    y_axis_max: float | None
+    y_axis_hidden: bool
+    decimal_places: int
+    points: tuple[tuple[datetime, float], ...]

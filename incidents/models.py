@@ -55,6 +55,10 @@ class Page(models.Model):
     languages = models.JSONField(default=list, blank=True)
     references = models.JSONField(default=list, blank=True)
     operators = models.JSONField(default=list, blank=True)
+    profile = models.JSONField(
+        default=dict, blank=True, help_text="What /v1 keeps of the page beyond its name."
+    )
+    embed = models.JSONField(default=dict, blank=True, help_text="/v1's status_embed_config.")
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
 
@@ -134,6 +138,16 @@ class Template(models.Model):
     body = models.TextField(max_length=BODY_CHARS_MAX)
     what_to_do = models.TextField(blank=True, default="", max_length=BODY_CHARS_MAX)
     next_update_in_s = models.PositiveIntegerField(null=True, blank=True)
+    label = models.CharField(
+        max_length=NAME_CHARS_MAX, blank=True, default="", help_text="What operators call it."
+    )
+    update_status = models.CharField(max_length=16, choices=choices(Status), blank=True, default="")
+    should_tweet = models.BooleanField(default=True)
+    should_send_notifications = models.BooleanField(default=True)
+    group = models.ForeignKey(
+        Group, models.SET_NULL, null=True, blank=True, related_name="templates"
+    )
+    components = models.ManyToManyField(Component, blank=True, related_name="templates")
 
     class Meta:
         ordering: ClassVar = ["slug"]
@@ -348,10 +362,19 @@ class StatusChange(models.Model):
 
 
 class PostMortem(models.Model):
+    """What happened and what was learned; readers see `body`, from `published_at` on."""
+
     incident = models.OneToOneField(Incident, models.CASCADE, related_name="postmortem")
+    preview_key = models.CharField(max_length=UID_CHARS, default=make_uid, editable=False)
     body = models.TextField(blank=True, default="")
+    body_updated_at = models.DateTimeField(null=True, blank=True)
     body_draft = models.TextField(blank=True, default="")
+    body_draft_updated_at = models.DateTimeField(null=True, blank=True)
     published_at = models.DateTimeField(null=True, blank=True)
+    notify_subscribers = models.BooleanField(default=False)
+    notify_twitter = models.BooleanField(default=False)
+    custom_tweet = models.CharField(max_length=1000, blank=True, default="")
+    created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
 
     def __str__(self) -> str:
@@ -366,11 +389,37 @@ class Metric(models.Model):
     name = models.CharField(max_length=NAME_CHARS_MAX)
     suffix = models.CharField(max_length=16, blank=True, default="")
     display = models.BooleanField(default=True)
+    tooltip_description = models.TextField(blank=True, default="")
+    y_axis_min = models.FloatField(null=True, blank=True)
+    y_axis_max = models.FloatField(null=True, blank=True)
+    y_axis_hidden = models.BooleanField(default=False)
+    decimal_places = models.PositiveSmallIntegerField(default=0)
+    reference_name = models.CharField(max_length=NAME_CHARS_MAX, blank=True, default="")
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
 
+    class Meta:
+        ordering: ClassVar = ["id"]
+
     def __str__(self) -> str:
         return self.name
+
+
+class MetricPoint(models.Model):
+    """One value of a metric; `at` lies on a whole half minute."""
+
+    metric = models.ForeignKey(Metric, models.CASCADE, related_name="points")
+    at = models.DateTimeField()
+    value = models.FloatField()
+
+    class Meta:
+        ordering: ClassVar = ["at"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["metric", "at"], name="metric_point_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.value} at {self.at:%Y-%m-%d %H:%M:%S}"
 
 
 class AuditEntry(models.Model):

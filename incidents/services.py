@@ -318,6 +318,20 @@ def veto(draft: Incident | Update, *, actor: str, now: datetime) -> None:
 
 
 @transaction.atomic
+def revive(incident: Incident, *, publish_at: datetime | None, actor: str, now: datetime) -> None:
+    """Let a vetoed draft wait again: what it was made of is back."""
+    incident = _lock(incident)
+    if incident.published_at or incident.vetoed_at is None:
+        return
+    source = {name: value for name, value in incident.source.items() if name != "over_at"}
+    Incident.objects.filter(pk=incident.pk).update(
+        vetoed_at=None, publish_at=publish_at, source=source, updated_at=now
+    )
+    audit(actor=actor, action="revive", subject=incident.uid, now=now)
+    doorbell.ring_on_commit("draft")
+
+
+@transaction.atomic
 def move_deadline(
     incident: Incident, *, publish_at: datetime | None, actor: str, now: datetime
 ) -> None:

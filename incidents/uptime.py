@@ -1,8 +1,9 @@
 """Intervals of component status, counted into percentages and daily bars."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from incidents.lifecycle import ComponentStatus
@@ -81,25 +82,35 @@ def outage_seconds(
 def daily(history: Sequence[Span], *, days: int, until: datetime, zone: ZoneInfo) -> list[Day]:
     """Return the last `days` days in the page's zone, oldest first."""
     last = until.astimezone(zone).date()
-    return [
-        _day(history, last - timedelta(days=back), until, zone) for back in range(days - 1, -1, -1)
-    ]
+    found: list[Day] = []
+    first = 0  # spans adjoin and ascend: what ended before a day is over for all later ones
+    for start, end, day in _bounds(last, days, zone):
+        while first < len(history) and history[first].end <= start:
+            first += 1
+        found.append(Day(day, _seconds(history, first, start, min(end, until))))
+    return found
 
 
-def _day(history: Sequence[Span], day: date, until: datetime, zone: ZoneInfo) -> Day:
-    start = datetime.combine(day, time(), zone).astimezone(UTC)
-    end = min(datetime.combine(day + timedelta(days=1), time(), zone).astimezone(UTC), until)
+@lru_cache(maxsize=16)
+def _bounds(last: date, days: int, zone: ZoneInfo) -> tuple[tuple[datetime, datetime, date], ...]:
+    """Return start, end (in UTC) and date of each day; a day of a change of clocks has 23 or 25 hours."""
+    dates = [last - timedelta(days=back) for back in range(days - 1, -2, -1)]
+    starts = [datetime.combine(day, time(), zone).astimezone(UTC) for day in dates]
+    return tuple(zip(starts, starts[1:], dates, strict=False))
+
+
+def _seconds(
+    history: Sequence[Span], first: int, start: datetime, end: datetime
+) -> dict[str, float]:
     seconds: dict[str, float] = {}
-    for status, length in _parts(history, start, end):
-        seconds[status] = seconds.get(status, 0.0) + length
-    return Day(day, seconds)
-
-
-def _parts(history: Sequence[Span], start: datetime, end: datetime) -> Iterator[tuple[str, float]]:
-    for span in history:
+    for number in range(first, len(history)):
+        span = history[number]
+        if span.start >= end:
+            break
         length = (min(span.end, end) - max(span.start, start)).total_seconds()
         if length > 0:
-            yield span.status, length
+            seconds[span.status] = seconds.get(span.status, 0.0) + length
+    return seconds
 
 
 def _weight(status: str) -> float:

@@ -49,6 +49,14 @@ def zone_of(name: str) -> ZoneInfo:
         return ZoneInfo("UTC")
 
 
+def is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
 def maybe_timestamp(at: datetime | None, page: PageFact) -> str | None:
     return None if at is None else timestamp(at, page)
 

@@ -228,11 +228,15 @@ def _audience(leg: routing.Leg, broadcast: Broadcast) -> models.QuerySet[Subscri
     people = Subscription.objects.filter(channel=leg.channel, role=leg.role, state=State.ACTIVE)
     if leg.wake_me:
         people = people.filter(wake_me=True)
+    followers = Subscription.incidents.through.objects.filter(
+        subscription=OuterRef("pk"), incident=broadcast.incident_id
+    )
+    people = people.filter(Q(only_incidents=False) | Exists(followers))
     if leg.components:
         chosen = Subscription.components.through.objects.filter(
             subscription=OuterRef("pk"), component__uid__in=leg.components
         )
-        people = people.filter(Q(every_component=True) | Exists(chosen))
+        people = people.filter(Q(every_component=True) | Exists(chosen) | Exists(followers))
     told = Delivery.objects.filter(
         subscription=OuterRef("pk"),
         broadcast__incident=broadcast.incident_id,

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from incidents import services
 from incidents.models import Pulse
-from public import snapshot, watchdog
+from public import reporting, snapshot, watchdog
 from public.publish import Publisher
 
 log = logging.getLogger(__name__)
@@ -19,11 +19,22 @@ PULSE = "publisher"
 ARCHIVE_PER_PASS = 20  # pages of old incidents that a new folder gets back in one pass
 
 
+def opened(folder: Path) -> Publisher:
+    """Return the publisher of `folder` as the settings want it."""
+    return Publisher(
+        folder,
+        settings.PUBLISH_MIRRORS,
+        theme=settings.THEME_DIR,
+        hub=settings.WEBSUB_HUB,
+        secret=settings.SECRET_KEY,
+    )
+
+
 class _Face:
     """The publisher of one folder, and what it last published."""
 
     def __init__(self, folder: Path) -> None:
-        self.publisher = Publisher(folder, settings.PUBLISH_MIRRORS)
+        self.publisher = opened(folder)
         self.seen: tuple[object, ...] | None = None
         self.at: datetime | None = None
         self.is_failing = False
@@ -41,7 +52,8 @@ class _Face:
                 return
             taken = snapshot.take(now)
             self.publisher.publish(taken, everything=changed)
-            self._restore(taken, changed=changed)
+            if not taken.unshown:  # news first; what a new folder lacks comes in quieter seconds
+                self._restore(taken, changed=changed)
         except OSError as error:
             self._say(error)
             return
@@ -68,6 +80,7 @@ class _Face:
         self.is_failing = True
 
 
+_pruned: dict[str, datetime] = {}  # the hour in which old problem reports were last deleted
 _faces: dict[Path, _Face] = {}  # one in a process; tests publish to folders of their own
 
 
@@ -77,3 +90,7 @@ def tick(now: datetime) -> None:
     if folder not in _faces:
         _faces[folder] = _Face(folder)
     _faces[folder].tick(now)
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    if _pruned.get("hour") != hour:
+        _pruned["hour"] = hour
+        reporting.forget(now)

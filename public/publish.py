@@ -1,40 +1,60 @@
 """Writes what changed of the public files, to the folder and its mirrors."""
 
-import gzip
 import hashlib
-import logging
 import os
-import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from incidents.facts import IncidentFact
-from public import feeds, pages, statusapi, watchdog, words
-from public.pages import View
+from public import badges, feeds, files, ical, mirrors, pages, shown, statusapi, watchdog, words
+from public.feeds import Feed
+from public.phrases import NAMES
+from public.polish import Polisher
+from public.shown import View
+from public.signing import ENDING, KEY_FILE, Signer
 from public.snapshot import ARCHIVE_MAX, Snapshot
-
-log = logging.getLogger(__name__)
+from public.websub import Hub
 
 INDEX = "index.html"
 STATIC = Path(__file__).resolve().parent / "static"
 ASSETS = ("page.css", "page.js", "banner.js")
-GZIP_LEVEL = 6
+LOGOS = ("logo.svg", "logo.png")  # of the theme; the first one that is there
+THEME_BYTES_MAX = 256 * 1024
 # Nobody rewrites a page published by hand; its banner must not turn "unknown" after five minutes.
 NOTICE_VALID_FOR_S = 6 * 3600
-MIRRORS_MAX = 4
-MIRROR_FILES_MAX = 20_000  # waiting for a mirror that hangs; a whole installation is smaller
+ROBOTS = b"User-agent: *\nDisallow: /api/\nDisallow: /manage/\nDisallow: /confirm/\n"
+
+# Mostly waiting for the disk.
+_POOL = ThreadPoolExecutor(max_workers=8, thread_name_prefix="publish")
+
+Made = tuple[str, object, Callable[[], bytes]]  # path, what it is made from, how
 
 
 class Publisher:
     """One folder of public files, and what is known to be in it."""
 
-    def __init__(self, folder: Path, mirrors: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        mirror_names: Sequence[str] = (),
+        *,
+        theme: Path | None = None,
+        hub: str = "",
+        secret: str = "",
+    ) -> None:
         self.folder = folder
-        self._mirrors = _open_mirrors(mirrors)
+        self._mirrors = mirrors.open_all(mirror_names)
         self._hashes: dict[str, bytes] = {}
-        self._keys: dict[str, object] = {}  # what an incident's page was made from
-        self._assets = {name: (STATIC / name).read_bytes() for name in ASSETS}
+        self._keys: dict[str, object] = {}  # what a page was made from
+        self._theme = theme
+        self._signer = Signer(secret) if secret else None
+        self._hub = Hub(hub) if hub else None
+        self._writing = threading.Lock()
+        self._jobs: list[Future[None]] = []
+        self._polisher = Polisher(folder, self._writing, self._is_current)
+        self._assets: dict[str, bytes] = {}
 
     def publish(self, snapshot: Snapshot, *, everything: bool = True) -> int:
         """Write what changed, the index last; return how many files. Raises OSError.
@@ -43,25 +63,33 @@ class Publisher:
         incidents that say something else by now.
         """
         everything = self._forget_if_swapped() or everything
-        view = pages.view(snapshot, _versions(self._assets))
-        written = sum(self._write(*file) for file in (self._all(view) if everything else ()))
+        views = self._views(snapshot, fresh=everything or not self._assets)
+        written, news = 0, []
         if everything:
-            self._prepare_for_silence(view)
-            self._remove_gone(snapshot)
-        written += self._write_frequent(view)
+            written += sum(self._write(*file) for file in self._simple(snapshot))
+            for made in self._made(views):
+                if self._write_made(*made):
+                    written += 1
+                    news += [made[0]] if made[0].endswith(tuple(_FEEDS)) else []
+            self._prepare_for_silence(views)
+            self._remove_gone(snapshot, views)
+        written += self._write_frequent(views)
         watchdog.stamp(self.folder, snapshot.now)
-        for mirror in self._mirrors:
-            mirror.wake()
+        self._wake()
+        if self._hub:
+            self._hub.ping([f"{snapshot.page.url}/{path}" for path in news])
         return written
 
     def publish_notice(self, snapshot: Snapshot) -> int:
         """Write what one incident by hand needs, and leave all other files as they are."""
-        view = pages.view(snapshot, _versions(self._assets))
-        written = sum(self._write(*file) for file in self._assets.items())
-        written += sum(self._write(*file) for file in statusapi.badges(snapshot))
-        written += self._write_frequent(view, NOTICE_VALID_FOR_S)
-        for mirror in self._mirrors:
-            mirror.wake()
+        views = self._views(snapshot, fresh=True)
+        written = sum(self._write(*file) for file in self._simple(snapshot, own_only=True))
+        for view in views:
+            for one in snapshot.components:
+                path = _under(view, f"components/{one.slug}")
+                written += self._write(path, pages.component(one, view))
+        written += self._write_frequent(views, NOTICE_VALID_FOR_S)
+        self._wake()
         return written
 
     def finish_mirrors(self, timeout_s: float) -> None:
@@ -69,114 +97,292 @@ class Publisher:
         for mirror in self._mirrors:
             mirror.finish(timeout_s)
 
-    def _write_frequent(self, view: View, valid_for_s: int = statusapi.BANNER_VALID_FOR_S) -> int:
-        written = 0
-        for path, body in statusapi.frequent_documents(view.snapshot):
-            self._hashes.pop(
-                path, None
-            )  # their age on disk is told too: written although unchanged
+    def _views(self, snapshot: Snapshot, *, fresh: bool) -> tuple[View, ...]:
+        if fresh:
+            self._assets = _assets(self._theme)
+        versions = tuple((_version_name(name), _short(body)) for name, body in self._assets.items())
+        logo = next((name for name in LOGOS if name in self._assets), "")
+        return shown.views(snapshot, versions, logo)
+
+    def _write_frequent(
+        self, views: Sequence[View], valid_for_s: int = statusapi.BANNER_VALID_FOR_S
+    ) -> int:
+        snapshot, written = views[0].snapshot, 0
+        for path, body in statusapi.frequent_documents(snapshot):
+            # Their age on disk is told too: written although unchanged.
+            self._hashes.pop(path, None)
             written += self._write(path, body)
-        for path, body in statusapi.banners(view.snapshot, valid_for_s):
+        for path, body in statusapi.banners(snapshot, valid_for_s):
             written += self._write(path, body)
-        for path, body in self._incident_pages(view):
-            written += self._write(path, body)
-        return written + self._write(INDEX, pages.index(view))
+            if self._signer:
+                written += self._write(f"{path}{ENDING}", self._signer.sign(body))
+        for made in self._incident_pages(views):
+            written += self._write_made(*made)
+        for view in views:
+            written += self._write(_under(view, "widget"), pages.widget(view))
+        for view in views[1:]:
+            written += self._write(_under(view, INDEX), pages.index(view))
+        index, now = pages.index(views[0]), statusapi.now_document(snapshot)
+        self._finish()
+        written += self._write(INDEX, index)
+        self._finish()
+        # After the index, which a page that reads this may then fetch.
+        written += self._write(statusapi.NOW, now)
+        self._finish()
+        return written
 
     def missing(self, snapshot: Snapshot) -> list[str]:
         """Return the incidents of the archive that have no page: a new folder lacks the older ones."""
-        there = {Path(path).name for path in self._files("incidents")}
-        return [row.uid for row in snapshot.archive if row.uid not in there]
+        there = [
+            {Path(path).name for path in self._files(_folder(code, "incidents"))}
+            for code in ("", *shown.languages(snapshot)[1:])
+        ]
+        return [row.uid for row in snapshot.archive if any(row.uid not in each for each in there)]
 
     def publish_incidents(self, snapshot: Snapshot, incidents: Iterable[IncidentFact]) -> int:
         """Write the pages of incidents that the snapshot does not hold any more."""
-        view = pages.view(snapshot, _versions(self._assets))
-        return sum(
-            self._write(path, pages.incident(one, view))
+        views = self._views(snapshot, fresh=not self._assets)
+        written = sum(
+            self._write(_under(view, path), pages.incident(one, view))
             for one in incidents
+            for view in views
             for path in _incident_paths(one)
         )
+        self._finish()
+        return written
 
-    def _all(self, view: View) -> Iterator[tuple[str, bytes]]:
-        snapshot = view.snapshot
+    # --- what there is to write ---------------------------------------------------------------
+
+    def _simple(self, snapshot: Snapshot, *, own_only: bool = False) -> Iterator[tuple[str, bytes]]:
+        """Yield what is cheap to make; `own_only` leaves out what only the database knows."""
         yield from self._assets.items()
-        yield (
-            "robots.txt",
-            b"User-agent: *\nDisallow: /api/\nDisallow: /manage/\nDisallow: /confirm/\n",
-        )
-        for component in snapshot.components:
-            yield f"components/{component.slug}", pages.component(component, view)
-        yield "history", pages.history(view)
-        yield from feeds.documents(snapshot)
-        yield from statusapi.badges(snapshot)
+        if self._signer:
+            yield KEY_FILE, self._signer.public_key
+        yield from badges.badges(snapshot)
         state = words.page_state(snapshot.components, snapshot.unresolved, snapshot.running)
-        yield "favicon.svg", statusapi.sign(state)
-        yield from statusapi.documents(snapshot)
-
-    def _incident_pages(self, view: View) -> Iterator[tuple[str, bytes]]:
-        """Pages of incidents whose facts changed; a maintenance is under both its addresses."""
-        for one in view.snapshot.incidents:
-            key = pages.incident_key(one, view)
-            if self._keys.get(one.uid) == key:
-                continue
-            body = pages.incident(one, view)
-            for path in _incident_paths(one):
+        yield "favicon.svg", badges.sign(state)
+        for path, body in statusapi.documents(snapshot):
+            if not own_only or path in _OF_NOTICE:
                 yield path, body
-            self._keys[one.uid] = key
+        if not own_only:
+            yield "robots.txt", ROBOTS
 
-    def _remove_gone(self, snapshot: Snapshot) -> None:
-        """Remove the pages of incidents and components that were deleted."""
-        if len(snapshot.archive) >= ARCHIVE_MAX:
-            return  # older ones are not in it, and must stay
-        known = {path for row in snapshot.archive for path in _paths(row.uid, row.is_maintenance)}
-        self._remove(path for path in self._incident_files() if path not in known)
+    def _made(self, views: Sequence[View]) -> Iterator[Made]:
+        """Yield the pages and feeds that cost something to make, each with what it depends on."""
+        for view in views:
+            yield from _pages(view)
+        snapshot = views[0].snapshot
+        hub = self._hub.url if self._hub else ""
+        yield from _feeds("history", feeds.of_page(snapshot, hub))
+        feed = feeds.of_page(snapshot, hub)
+        yield "feed.json", _feed_key(feed), lambda: feeds.json_feed(feed, "feed.json")
+        for one in snapshot.components:
+            path = f"components/{one.slug}"
+            own = feeds.of_component(one, snapshot, hub)
+            yield from _feeds(path, own)
+            yield _json_feed(f"{path}.json", own)
+
+    def _incident_pages(self, views: Sequence[View]) -> Iterator[Made]:
+        """Pages of incidents whose facts changed; a maintenance is under both its addresses."""
+        for view in views:
+            for one in view.snapshot.incidents:
+                key = pages.incident_key(one, view)
+                for path in _incident_paths(one):
+                    yield _under(view, path), key, _call(pages.incident, one, view)
+
+    def _prepare_for_silence(self, views: Sequence[View]) -> None:
+        """Lay ready what watchdog.py swaps in."""
+        snapshot = views[0].snapshot
+        prepared = dict(statusapi.silent_documents(snapshot))
+        feed = feeds.of_page(snapshot, self._hub.url if self._hub else "", silent=True)
+        prepared |= {"history.rss": feeds.rss(feed), "history.atom": feeds.atom(feed)}
+        prepared["feed.json"] = feeds.json_feed(feed, "feed.json")
+        for view in views:
+            prepared[_under(view, "widget")] = pages.widget(view, silent=True)
+            prepared[_under(view, INDEX)] = pages.index(view, silent=True)
+        for path, body in prepared.items():
+            self._prepare(path, body)
+        for view in views:
+            for one in snapshot.components:
+                path, key = _under(view, f"components/{one.slug}"), pages.component_key(one, view)
+                ready = f"{watchdog.PREPARED}/{path}"
+                if self._keys.get(ready) != key:
+                    self._keys[ready] = key
+                    self._prepare(path, pages.component(one, view, silent=True))
+
+    # --- what is there ------------------------------------------------------------------------
+
+    def _remove_gone(self, snapshot: Snapshot, views: Sequence[View]) -> None:
+        """Remove what belongs to deleted incidents and components, and to languages given up."""
         slugs = {component.slug for component in snapshot.components}
-        for folder, suffix in (("components", ""), ("badge", ".svg")):
-            files = self._files(folder)
-            self._remove(
-                path for path in files if Path(path).name.removesuffix(suffix) not in slugs
-            )
+        self._remove(path for path in self._files("badge") if _slug(path) not in slugs)
+        kept = [view.base.removeprefix("/") for view in views]
+        for code in ("", *NAMES):
+            if code and code not in kept:
+                self._remove(_all_files(self.folder, code))
+                continue
+            components = self._files(_folder(code, "components"))
+            self._remove(path for path in components if _slug(path) not in slugs)
+            if len(snapshot.archive) < ARCHIVE_MAX:  # else older ones are not in it, and must stay
+                self._remove_incidents(snapshot, code)
 
-    def _incident_files(self) -> list[str]:
-        return [*self._files("incidents"), *self._files("maintenance")]
+    def _remove_incidents(self, snapshot: Snapshot, code: str) -> None:
+        known = {
+            _folder(code, path)
+            for row in snapshot.archive
+            for path in _paths(row.uid, row.is_maintenance)
+        }
+        there = [
+            *self._files(_folder(code, "incidents")),
+            *self._files(_folder(code, "maintenance")),
+        ]
+        self._remove(path for path in there if path not in known)
 
     def _files(self, folder: str) -> list[str]:
         try:
             names = os.listdir(self.folder / folder)
         except FileNotFoundError:
             return []
-        return [f"{folder}/{name}" for name in names if not name.endswith((".gz", ".tmp"))]
+        return [f"{folder}/{name}" for name in names if not name.endswith((*files.TWINS, ".tmp"))]
 
     def _remove(self, paths: Iterable[str]) -> None:
-        for path in paths:
-            self._hashes.pop(path, None)
-            self._keys.pop(Path(path).name, None)
-            remove(self.folder, path)
+        for path in list(paths):
+            with self._writing:
+                self._hashes.pop(path, None)
+                files.remove(self.folder, path)
+            self._keys.pop(path, None)
+            (self.folder / watchdog.PREPARED / path).unlink(missing_ok=True)
             for mirror in self._mirrors:
                 mirror.put(path, None)
-
-    def _prepare_for_silence(self, view: View) -> None:
-        prepared = dict(statusapi.silent_documents(view.snapshot))
-        prepared["favicon.svg"] = statusapi.sign(words.State.UNKNOWN)
-        prepared[INDEX] = pages.index(view, silent=True)
-        for path, body in prepared.items():
-            self._write(f"{watchdog.PREPARED}/{path}", body)
 
     def _forget_if_swapped(self) -> bool:
         """True when watchdog.py had put its files in the place of ours: all are written again."""
         if not watchdog.take_back(self.folder):
             return False
         self._hashes.clear()
+        self._keys.clear()
         return True
 
+    # --- writing ------------------------------------------------------------------------------
+
+    def _write_made(self, path: str, key: object, make: Callable[[], bytes]) -> bool:
+        if self._keys.get(path) == key:
+            return False
+        body = make()
+        self._keys[path] = key  # forgotten again if it cannot be written
+        written = self._write(path, body)
+        if written:
+            self._polisher.put(path, body)
+        return written
+
     def _write(self, path: str, body: bytes) -> bool:
-        digest = hashlib.blake2b(body, digest_size=16).digest()
+        digest = _digest(body)
         if self._hashes.get(path) == digest:
             return False
-        write(self.folder, path, body)
-        self._hashes[path] = digest
+        with self._writing:  # from here on the polisher's older twin is not current
+            self._hashes[path] = digest
+        self._begin(files.write, path, self.folder, path, body)
         for mirror in self._mirrors:
             mirror.put(path, body)
         return True
+
+    def _prepare(self, path: str, body: bytes) -> None:
+        prepared, digest = f"{watchdog.PREPARED}/{path}", _digest(body)
+        if self._hashes.get(prepared) != digest:
+            self._hashes[prepared] = digest
+            self._begin(files.replace, prepared, self.folder / prepared, body)
+
+    def _begin(self, write: Callable[..., None], path: str, *arguments: object) -> None:
+        """Write beside others: a disk makes many files durable in little more time than one."""
+
+        def run() -> None:
+            try:
+                write(*arguments)
+            except OSError:
+                self._hashes.pop(path, None)
+                self._keys.pop(path, None)
+                raise
+
+        self._jobs.append(_POOL.submit(run))
+
+    def _finish(self) -> None:
+        """Wait for all that was begun. Raises the first OSError."""
+        jobs, self._jobs = self._jobs, []
+        wait(jobs)
+        for job in jobs:
+            job.result()
+
+    def _is_current(self, path: str, body: bytes) -> bool:
+        return self._hashes.get(path) == _digest(body)
+
+    def _wake(self) -> None:
+        for mirror in self._mirrors:
+            mirror.wake()
+
+
+# What of /api/v2 a notice by hand knows; the lists of the past stay as they were.
+_OF_NOTICE = ("api/v2/components.json", "api/v2/incidents/unresolved.json")
+
+
+def _pages(view: View) -> Iterator[Made]:
+    for one in view.snapshot.components:
+        key = pages.component_key(one, view)
+        yield _under(view, f"components/{one.slug}"), key, _call(pages.component, one, view)
+    around = pages.around_key(view)
+    months = shown.by_month(view.snapshot.archive, view)
+    today = view.moments.local(view.snapshot.now).date().replace(day=1)
+    yield _under(view, "history"), (months, today, around), _call(pages.history, view)
+    for first, rows in months.items():
+        path = _under(view, f"months/{first:%Y-%m}")
+        yield path, (rows, around), _call(pages.month, first, rows, view)
+    yield _under(view, "thanks"), around, _call(pages.thanks, view)
+
+
+_FEEDS: dict[str, Callable[[Feed], bytes]] = {
+    ".rss": feeds.rss,
+    ".atom": feeds.atom,
+    ".ics": ical.calendar,
+}
+
+
+def _feeds(path: str, feed: Feed) -> Iterator[Made]:
+    for ending, make in _FEEDS.items():
+        yield f"{path}{ending}", _feed_key(feed), _call(make, feed)
+
+
+def _json_feed(path: str, feed: Feed) -> Made:
+    return path, _feed_key(feed), lambda: feeds.json_feed(feed, path)
+
+
+def _feed_key(feed: Feed) -> object:
+    page = feed.page
+    told = tuple(pages.told_key(one) for one in feed.incidents)
+    return feed.title, feed.hub, told, page.name, page.url, page.time_zone
+
+
+def _call(make: Callable[..., bytes], *arguments: object) -> Callable[[], bytes]:
+    return lambda: make(*arguments)
+
+
+def _under(view: View, path: str) -> str:
+    return _folder(view.base.removeprefix("/"), path)
+
+
+def _folder(code: str, path: str) -> str:
+    return f"{code}/{path}" if code else path
+
+
+def _slug(path: str) -> str:
+    return Path(path).name.partition(".")[0]
+
+
+def _all_files(folder: Path, code: str) -> list[str]:
+    there = (folder / code).rglob("*")
+    return [
+        str(path.relative_to(folder))
+        for path in there
+        if path.is_file() and not files.is_twin(path.name)
+    ]
 
 
 def _incident_paths(one: IncidentFact) -> tuple[str, ...]:
@@ -188,104 +394,35 @@ def _paths(uid: str, is_maintenance: bool) -> tuple[str, ...]:
     return (f"incidents/{uid}", f"maintenance/{uid}") if is_maintenance else (f"incidents/{uid}",)
 
 
-def _versions(assets: dict[str, bytes]) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        (name.replace(".", "_"), hashlib.blake2b(body, digest_size=5).hexdigest())
-        for name, body in assets.items()
-    )
+def _digest(body: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=16).digest()
 
 
-# --- files ------------------------------------------------------------------------------------
+def _short(body: bytes) -> str:
+    return hashlib.blake2b(body, digest_size=5).hexdigest()
 
 
-def write(folder: Path, path: str, body: bytes) -> None:
-    """Replace the file at once, a compressed copy beside it; a reader sees the old or the new one, whole."""
-    _replace(folder / f"{path}.gz", gzip.compress(body, GZIP_LEVEL, mtime=0))
-    _replace(folder / path, body)
+def _version_name(asset: str) -> str:
+    return "logo" if asset in LOGOS else asset.replace(".", "_")
 
 
-def remove(folder: Path, path: str) -> None:
-    for name in (path, f"{path}.gz"):
-        (folder / name).unlink(missing_ok=True)
+def _assets(theme: Path | None) -> dict[str, bytes]:
+    """Return scripts and style, the operator's own style at its end, and the logo."""
+    found = {name: (STATIC / name).read_bytes() for name in ASSETS}
+    if theme is None:
+        return found
+    if own := _own(theme / "theme.css"):
+        found["page.css"] += b"\n" + own
+    for name in LOGOS:
+        if own := _own(theme / name):
+            return found | {name: own}
+    return found
 
 
-def _replace(target: Path, body: bytes) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".tmp")
+def _own(file: Path) -> bytes:
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-            os.fchmod(file.fileno(), 0o644)  # a web server of another user reads them
-        os.replace(name, target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-# --- mirrors ----------------------------------------------------------------------------------
-
-
-class _Mirror:
-    """A further folder, written by its own thread: a mirror that hangs holds nobody up."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._waiting: dict[
-            str, bytes | None
-        ] = {}  # a newer content of a path replaces the waiting one
-        self._lock = threading.Lock()
-        self._news = threading.Event()
-        self._idle = threading.Event()
-        self._is_failing = False
-        threading.Thread(target=self._run, name=f"mirror {folder}", daemon=True).start()
-
-    def put(self, path: str, body: bytes | None) -> None:
-        """Queue a file; None removes it."""
-        with self._lock:
-            if path in self._waiting or len(self._waiting) < MIRROR_FILES_MAX:
-                self._waiting.pop(path, None)  # to the end: the index stays last
-                self._waiting[path] = body
-
-    def wake(self) -> None:
-        self._idle.clear()
-        self._news.set()
-
-    def finish(self, timeout_s: float) -> None:
-        self._idle.wait(timeout_s)
-
-    def _run(self) -> None:
-        while True:
-            self._news.wait()
-            self._news.clear()
-            with self._lock:
-                batch, self._waiting = self._waiting, {}
-            self._write_all(batch)
-            if not self._news.is_set():
-                self._idle.set()
-
-    def _write_all(self, batch: dict[str, bytes | None]) -> None:
-        try:
-            for path, body in batch.items():
-                if body is None:
-                    remove(self._folder, path)
-                else:
-                    write(self._folder, path, body)
-            self._is_failing = False
-        except OSError as error:
-            if not self._is_failing:
-                log.warning("The mirror %s cannot be written: %s.", self._folder, error.strerror)
-            self._is_failing = True
-            with self._lock:  # for the next pass, unless something newer waits already
-                self._waiting = batch | self._waiting
-
-
-def _open_mirrors(names: Sequence[str]) -> list[_Mirror]:
-    mirrors = []
-    for name in names[:MIRRORS_MAX]:
-        if "://" in name:
-            log.warning("PUBLISH_MIRRORS names %s; only folders are mirrored so far.", name)
-        else:
-            mirrors.append(_Mirror(Path(name)))
-    return mirrors
+        with file.open("rb") as opened:
+            body = opened.read(THEME_BYTES_MAX + 1)
+    except FileNotFoundError:
+        return b""
+    return body if len(body) <= THEME_BYTES_MAX else b""

@@ -8,19 +8,28 @@ import time
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import brotli
 
 # Asked of the disk at most so often per file: an update shows within a second, a crowd costs one stat.
 CHECK_EVERY_S = 0.25
 MEMORY_BYTES_MAX = 64 * 1024 * 1024
-GZIP_BYTES_MIN = 500  # below that the headers outweigh what is saved
+PACKED_BYTES_MIN = 500  # below that the headers outweigh what is saved
+ACCEPT_CHARS_MAX = 200  # of Accept-Encoding; browsers send about thirty
 INDEX = "index.html"
 
 CACHE = "public, max-age=15, stale-while-revalidate=30, stale-if-error=86400"
 # Names of letters, digits, dot, dash, underscore; no part begins with a dot.
 _PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
-_OPEN_TO_ALL = re.compile(r"api/v2/|banner\.|badge[/.]|history\.|feed\.json|[^/]+\.(css|js)$")
+_OPEN_TO_ALL = re.compile(
+    r"api/v2/|banner\.|badge[/.]|history\.|(feed|now)\.json|components/[^/]+\.|[^/]+\.(css|js)$"
+)
+# Names of a language's folder; its index is asked for with the slash.
+_LANGUAGE = re.compile(r"[a-z]{2}/")
+WIDGETS = re.compile(r"([a-z]{2}/)?widget")
 _KINDS = {
     ".json": "application/json; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -30,12 +39,16 @@ _KINDS = {
     ".atom": "application/atom+xml; charset=utf-8",
     ".ics": "text/calendar; charset=utf-8",
     ".txt": "text/plain; charset=utf-8",
+    ".sig": "text/plain; charset=utf-8",
+    ".key": "text/plain; charset=utf-8",
+    ".png": "image/png",
 }
 HTML = "text/html; charset=utf-8"
 _HTML_POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
     "manifest-src 'self'; worker-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+_WIDGET_POLICY = _HTML_POLICY.replace("frame-ancestors 'none'", "frame-ancestors *")
 _OTHER_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 # WSGI's own types are loose: environ holds what the server put there.
@@ -49,7 +62,7 @@ class _Entry:
     """A file in memory; replaced whole, only `checked_at` is written in place."""
 
     body: bytes
-    packed: bytes | None
+    packed: dict[str, bytes]  # coding -> the body in it
     etag: str
     version: tuple[int, int, int]  # inode, mtime in ns, size
     checked_at: float
@@ -116,27 +129,54 @@ class PublishedFiles:
                 self._entries.clear()
                 self._bytes = 0
             self._entries[path] = entry
-            self._bytes += len(body) + len(entry.packed or b"")
+            self._bytes += _size(entry)
         return entry
 
-    def _read_packed(self, path: str, body: bytes) -> bytes | None:
-        """Return the compressed twin when it really is of this content: its trailer holds the checksum."""
-        if len(body) < GZIP_BYTES_MIN:
-            return None
-        try:
-            packed = (self._folder / f"{path}.gz").read_bytes()
-        except OSError:
-            return None
-        trailer = zlib.crc32(body).to_bytes(4, "little") + (len(body) & 0xFFFFFFFF).to_bytes(
-            4, "little"
-        )
-        return packed if packed[-8:] == trailer else None
+    def _read_packed(self, path: str, body: bytes) -> dict[str, bytes]:
+        """Return the compressed twins that really are of this content: a publisher may be at work."""
+        if len(body) < PACKED_BYTES_MIN:
+            return {}
+        found = {}
+        for coding, (ending, is_of) in _CODINGS.items():
+            try:
+                packed = (self._folder / f"{path}{ending}").read_bytes()
+            except OSError:
+                continue
+            if is_of(packed, body):
+                found[coding] = packed
+        return found
 
     def _drop(self, path: str) -> None:
         with self._lock:
             entry = self._entries.pop(path, None)
             if entry:
-                self._bytes -= len(entry.body) + len(entry.packed or b"")
+                self._bytes -= _size(entry)
+
+
+def _is_gzip_of(packed: bytes, body: bytes) -> bool:
+    """Its trailer holds checksum and length (RFC 1952)."""
+    trailer = zlib.crc32(body).to_bytes(4, "little") + (len(body) & 0xFFFFFFFF).to_bytes(
+        4, "little"
+    )
+    return packed[-8:] == trailer
+
+
+def _is_brotli_of(packed: bytes, body: bytes) -> bool:
+    try:
+        return bytes(brotli.decompress(packed)) == body
+    except brotli.error:
+        return False
+
+
+# In order of preference.
+_CODINGS: dict[str, tuple[str, Callable[[bytes, bytes], bool]]] = {
+    "br": (".br", _is_brotli_of),
+    "gzip": (".gz", _is_gzip_of),
+}
+
+
+def _size(entry: _Entry) -> int:
+    return len(entry.body) + sum(len(packed) for packed in entry.packed.values())
 
 
 def _file_path(environ: Environ) -> str | None:
@@ -144,12 +184,14 @@ def _file_path(environ: Environ) -> str | None:
     path = environ.get("PATH_INFO", "/").removeprefix("/")
     if not path:
         return INDEX
-    if path.endswith((".gz", ".tmp")) or path == INDEX or not _PATH.fullmatch(path):
+    if _LANGUAGE.fullmatch(path):
+        return f"{path}{INDEX}"
+    if path.endswith((".gz", ".br", ".tmp", INDEX)) or not _PATH.fullmatch(path):
         return None
     return str(path)
 
 
-def _kind(path: str) -> str:
+def kind(path: str) -> str:
     return next((kind for ending, kind in _KINDS.items() if path.endswith(ending)), HTML)
 
 
@@ -162,16 +204,22 @@ def _answer(
         start("304 Not Modified", headers)
         return []
     body = entry.body
-    if entry.packed and _takes_gzip(environ.get("HTTP_ACCEPT_ENCODING", "")):
-        body = entry.packed
-        headers.append(("Content-Encoding", "gzip"))
-    headers += [("Content-Type", _kind(path)), ("Content-Length", str(len(body)))]
+    if entry.packed and (coding := _coding(entry, environ.get("HTTP_ACCEPT_ENCODING", ""))):
+        body = entry.packed[coding]
+        headers.append(("Content-Encoding", coding))
+    headers += [("Content-Type", kind(path)), ("Content-Length", str(len(body)))]
     start("200 OK", headers)
     return [] if method == "HEAD" else [body]
 
 
 def _headers(path: str, environ: Environ) -> list[tuple[str, str]]:
-    policy = _HTML_POLICY if _kind(path) == HTML else _OTHER_POLICY
+    return _headers_of(path, environ.get("wsgi.url_scheme") == "https").copy()
+
+
+@lru_cache(maxsize=4096)
+def _headers_of(path: str, secure: bool) -> list[tuple[str, str]]:
+    is_page, is_widget = kind(path) == HTML, WIDGETS.fullmatch(path) is not None
+    policy = _WIDGET_POLICY if is_widget else _HTML_POLICY if is_page else _OTHER_POLICY
     headers = [
         ("Cache-Control", CACHE),
         ("Vary", "Accept-Encoding"),
@@ -179,13 +227,11 @@ def _headers(path: str, environ: Environ) -> list[tuple[str, str]]:
         ("Referrer-Policy", "no-referrer"),
         ("Content-Security-Policy", policy),
     ]
-    if _kind(path) == HTML:
-        headers += [
-            ("X-Frame-Options", "DENY"),
-            ("Cross-Origin-Opener-Policy", "same-origin"),
-            ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
-        ]
-    if environ.get("wsgi.url_scheme") == "https":
+    if is_page and not is_widget:
+        headers += [("X-Frame-Options", "DENY"), ("Cross-Origin-Opener-Policy", "same-origin")]
+    if is_page:
+        headers.append(("Permissions-Policy", "camera=(), geolocation=(), microphone=()"))
+    if secure:
         headers.append(("Strict-Transport-Security", "max-age=31536000; includeSubDomains"))
     return headers + _CORS if _OPEN_TO_ALL.match(path) else headers
 
@@ -204,13 +250,21 @@ def _is_known(asked: str, etag: str) -> bool:
     )
 
 
-def _takes_gzip(accepted: str) -> bool:
-    """True when gzip is accepted and not refused by q=0 (RFC 9110 §12.5.3)."""
+def _coding(entry: _Entry, accepted: str) -> str:
+    """Return the best coding that is there and taken; the browser's own words are nearly always the same."""
+    taken = _taken(accepted[:ACCEPT_CHARS_MAX])
+    return next((coding for coding in entry.packed if coding in taken), "")
+
+
+@lru_cache(maxsize=256)
+def _taken(accepted: str) -> frozenset[str]:
+    """Return the codings that are accepted and not refused by q=0 (RFC 9110 §12.5.3)."""
+    weights: dict[str, bool] = {}
     for one in accepted.lower().split(","):
-        coding, _, weight = one.partition(";")
-        if coding.strip() in ("gzip", "*"):
-            return re.fullmatch(r"\s*q=0(\.0*)?\s*", weight) is None
-    return False
+        name, _, weight = one.partition(";")
+        weights[name.strip()] = re.fullmatch(r"\s*q=0(\.0*)?\s*", weight) is None
+    rest = weights.get("*", False)
+    return frozenset(coding for coding in _CODINGS if weights.get(coding, rest))
 
 
 def _preflight(start: StartResponse) -> Iterable[bytes]:

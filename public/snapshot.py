@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db.models import Count, Max, OuterRef, Q, QuerySet, Subquery
 from django.utils.dateparse import parse_datetime
 
@@ -11,6 +12,8 @@ from incidents import reads
 from incidents.facts import ComponentFact, GroupFact, IncidentFact, PageFact
 from incidents.lifecycle import ACTIVE, MAINTENANCE, OPEN, Impact, Status
 from incidents.models import Component, Group, Incident, Page, Pulse, StatusChange, Update
+from public import measured
+from public.measures import Series, Told
 
 BARS = timedelta(days=90)  # what the bars show, as Statuspage's do
 PAST = timedelta(days=15)  # past incidents on the index, as Statuspage shows them
@@ -64,6 +67,8 @@ class Snapshot:
     archive: tuple[HistoryRow, ...]
     checked: Checked | None
     unshown: tuple[int, ...]  # row ids of updates in it that the page has not shown yet
+    latency: tuple[tuple[str, tuple[Series, ...]], ...] = ()  # component slug -> its checks
+    told: tuple[tuple[str, tuple[Told, ...]], ...] = ()  # incident uid -> channels, when allowed
 
     @property
     def realtime(self) -> tuple[IncidentFact, ...]:
@@ -113,18 +118,21 @@ def take(now: datetime) -> Snapshot:
     )
     groups = list(Group.objects.filter(page=page))
     uids = {group.pk: group.uid for group in groups}
-    rows = list(_components(page, now - BARS))
+    rows = list(_components(page, now.replace(minute=0, second=0, microsecond=0) - BARS))
     wanted = _wanted(page, now, {incident for _, incident in unshown})
+    incidents = tuple(reads.incident_fact(row) for row in reads.with_all(wanted))
     return Snapshot(
         now=now,
         page=reads.page_fact(page),
         groups=tuple(reads.group_fact(group) for group in groups),
         components=tuple(reads.component_fact(row, uids) for row in rows),
-        incidents=tuple(reads.incident_fact(row) for row in reads.with_all(wanted)),
+        incidents=incidents,
         history=_history(rows, page, now),
         archive=tuple(_archive(page)),
         checked=_checked(now),
         unshown=tuple(update for update, _ in unshown),
+        latency=measured.latency(now.replace(minute=0, second=0, microsecond=0)),
+        told=measured.told(incidents, now) if settings.SHOW_TIME_TO_INFORM else (),
     )
 
 
@@ -165,7 +173,8 @@ def _wanted(page: Page, now: datetime, with_news: set[int]) -> QuerySet[Incident
 def _history(
     rows: Iterable[Component], page: Page, now: datetime
 ) -> tuple[tuple[str, tuple[tuple[datetime, str], ...]], ...]:
-    since = now - BARS
+    # From the full hour, so that what bars and pages are made from stays equal for an hour.
+    since = now.replace(minute=0, second=0, microsecond=0) - BARS
     changes: dict[int, list[tuple[datetime, str]]] = {}
     in_window = StatusChange.objects.filter(component__page=page, at__gte=since, at__lte=now)
     newest = in_window.order_by("-at", "-id").values_list("component_id", "at", "status")

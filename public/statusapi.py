@@ -1,16 +1,16 @@
-"""A snapshot as Statuspage's public API, as the in-app banner's JSON and as badges."""
+"""A snapshot as Statuspage's public API and as the in-app banner's JSON."""
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from html import escape
 from typing import Any
 
 from incidents import wire
 from incidents.facts import ComponentFact, IncidentFact
 from incidents.lifecycle import OPEN, Status
-from public import words
+from public import badges, words
 from public.snapshot import NEWEST, Snapshot
 from public.words import State
 
@@ -18,6 +18,7 @@ BANNER_SCHEMA = 1
 BANNER_VALID_FOR_S = 300  # contract.md, "banner.json"
 LANGUAGES = tuple(words.SENTENCES)
 FREQUENT = ("api/v2/status.json", "api/v2/summary.json")  # rewritten every 10 s
+NOW = "now.json"  # what page.js asks: is what I show still true, and how old is it
 
 Json = dict[str, Any]  # what json.dumps takes
 
@@ -53,6 +54,25 @@ def documents(snapshot: Snapshot) -> Iterator[tuple[str, bytes]]:
 def frequent_documents(snapshot: Snapshot) -> Iterator[tuple[str, bytes]]:
     yield FREQUENT[0], encode(status(snapshot))
     yield FREQUENT[1], encode(summary(snapshot))
+
+
+def now_document(snapshot: Snapshot) -> bytes:
+    """Return age and revision: a page that shows the same revision need not be fetched again."""
+    checked = snapshot.checked
+    return encode(
+        {
+            "generated_at": iso(snapshot.now),
+            "revision": revision(snapshot),
+            "checked_at": iso(checked.at) if checked else None,
+        }
+    )
+
+
+def revision(snapshot: Snapshot) -> str:
+    """Return a word that changes with whatever the pages tell but their age; and with the hour, for the bars."""
+    hour = snapshot.now.replace(minute=0, second=0, microsecond=0)
+    told = (snapshot.page, snapshot.groups, snapshot.components, snapshot.incidents, hour)
+    return hashlib.blake2b(repr(told).encode(), digest_size=6).hexdigest()
 
 
 def status(snapshot: Snapshot) -> Json:
@@ -171,82 +191,11 @@ def _banner_component(component: ComponentFact) -> Json:
     return row | {"why": component.unknown_why} if component.unknown_why else row
 
 
-# --- badges -----------------------------------------------------------------------------------
-
-# Ground colours with at least 4.5:1 against white letters.
-_COLOURS = {
-    State.OPERATIONAL: "#1a7f37",
-    State.DEGRADED: "#8a5a00",
-    State.PARTIAL: "#b34700",
-    State.OUTAGE: "#b42318",
-    State.MAINTENANCE: "#1d5fbf",
-    State.UNKNOWN: "#59636e",
-}
-_SIGNS = {
-    State.OPERATIONAL: "●",
-    State.DEGRADED: "◆",
-    State.PARTIAL: "▲",
-    State.OUTAGE: "■",
-    State.MAINTENANCE: "◐",
-    State.UNKNOWN: "○",
-}
-_NAME_CHARS_MAX = 60
-_CHAR_PX = 7.2  # width of a letter of 12 px Verdana, a little generous
-
-
-def badges(snapshot: Snapshot, *, silent: bool = False) -> Iterator[tuple[str, bytes]]:
-    """Yield /badge.svg and one for each component; all unknown when the publisher is `silent`."""
-    state = words.page_state(snapshot.components, snapshot.unresolved, snapshot.running)
-    yield "badge.svg", badge(snapshot.page.name, State.UNKNOWN if silent else state)
-    for component in snapshot.components:
-        own = State.UNKNOWN if silent else words.component_state(component)
-        yield f"badge/{component.slug}.svg", badge(component.name, own)
-
-
-def badge(name: str, state: State) -> bytes:
-    """Return a badge that says name and state, in words and shape as well as colour."""
-    label = name if len(name) <= _NAME_CHARS_MAX else f"{name[: _NAME_CHARS_MAX - 1]}…"
-    word = words.COMPONENT_WORDS["en"][state]
-    left, right = _width(label), _width(f"{_SIGNS[state]} {word}")
-    label, title = escape(label), escape(f"{name}: {word}")
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + right}" height="20" role="img" '
-        f'aria-label="{title}"><title>{title}</title>'
-        f'<path fill="#24292f" d="M3 0h{left - 3}v20H3a3 3 0 0 1-3-3V3a3 3 0 0 1 3-3z"/>'
-        f'<path fill="{_COLOURS[state]}" d="M{left} 0h{right - 3}a3 3 0 0 1 3 3v14a3 3 0 0 1-3 3H{left}z"/>'
-        '<g fill="#fff" font-family="Verdana,DejaVu Sans,sans-serif" font-size="12" text-anchor="middle">'
-        f'<text x="{left / 2:g}" y="14">{label}</text>'
-        f'<text x="{left + right / 2:g}" y="14">{_SIGNS[state]} {word}</text></g></svg>'
-    ).encode()
-
-
-_SHAPES = {
-    State.OPERATIONAL: '<circle cx="10" cy="10" r="8"/>',
-    State.DEGRADED: '<path d="M10 1l9 9-9 9-9-9z"/>',
-    State.PARTIAL: '<path d="M10 1.5l9.5 17H.5z"/>',
-    State.OUTAGE: '<path d="M2 2h16v16H2z"/>',
-    State.MAINTENANCE: '<path d="M10 2a8 8 0 0 0 0 16zm0-1a9 9 0 0 1 0 18v-2a7 7 0 0 0 0-14z"/>',
-    State.UNKNOWN: '<path d="M10 1a9 9 0 1 0 0 18 9 9 0 0 0 0-18zm0 3a6 6 0 1 1 0 12 6 6 0 0 1 0-12z"/>',
-}
-
-
-def sign(state: State) -> bytes:
-    """Return the state's shape alone, for the tab of a browser."""
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 20 20" fill="{_COLOURS[state]}">'
-        f"{_SHAPES[state]}</svg>"
-    ).encode()
-
-
-def _width(text: str) -> int:
-    return int(len(text) * _CHAR_PX) + 14
-
-
 # --- the publisher is silent ------------------------------------------------------------------
 
 
 def silent_documents(snapshot: Snapshot) -> Iterator[tuple[str, bytes]]:
-    """Yield what watchdog.py puts in the place of status, summary, banner and badges."""
+    """Yield what watchdog.py puts in the place of the API's files, the banner, the badges and now.json."""
     text = f"Status unknown: checks not running since {words.SINCE_CLOCK} UTC"
     state = status(snapshot)
     indicator = state["status"]["indicator"]
@@ -260,10 +209,13 @@ def silent_documents(snapshot: Snapshot) -> Iterator[tuple[str, bytes]]:
     whole["status"] = state["status"]
     yield FREQUENT[0], encode(state)
     yield FREQUENT[1], encode(whole)
+    yield "api/v2/components.json", encode({key: whole[key] for key in ("page", "components")})
+    yield NOW, encode({"generated_at": words.SINCE_ISO, "revision": "silent", "checked_at": None})
     for path, body in banners(snapshot):
         language = path.split(".")[1] if path.count(".") > 1 else snapshot.page.languages[0]
         yield path, encode(_silent_banner(json.loads(body), language))
-    yield from badges(snapshot, silent=True)
+    yield from badges.badges(snapshot, silent=True)
+    yield "favicon.svg", badges.sign(State.UNKNOWN)
 
 
 def _silent_banner(document: Json, language: str) -> Json:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import brotli
+
 from public.words import SINCE_CLOCK, SINCE_ISO
 
 PREPARED = ".unknown"  # folder of files in the public one, ready to be swapped in
@@ -67,7 +69,7 @@ def watch(folder: Path, now: float, silent_s: float = SILENT_S) -> bool:
     # The mark comes first: a publisher that wakes up in between sees it in its next pass at the latest.
     _replace(folder / SWAPPED, b"")
     for source in sorted((folder / PREPARED).rglob("*")):
-        if source.is_file() and source.suffix not in (".gz", ".tmp"):
+        if source.is_file() and source.suffix != ".tmp":
             _swap(source, folder / source.relative_to(folder / PREPARED), since)
     if (newer_s := _age_s(folder / STAMP, now)) is not None and newer_s < age_s:
         _replace(folder / SWAPPED, b"")
@@ -79,6 +81,7 @@ def _swap(source: Path, target: Path, since: datetime) -> None:
     body = source.read_bytes().replace(SINCE_ISO.encode(), f"{iso}Z".encode())
     body = body.replace(SINCE_CLOCK.encode(), f"{since:%H:%M}".encode())
     _replace(target.with_name(f"{target.name}.gz"), gzip.compress(body, mtime=0))
+    _replace(target.with_name(f"{target.name}.br"), brotli.compress(body, quality=5))
     _replace(target, body)
 
 

@@ -47,6 +47,9 @@ class Environ:
     trusted_proxies: tuple[str, ...]
     publish_dir: Path
     publish_mirrors: tuple[str, ...]
+    theme_dir: Path
+    websub_hub: str
+    show_time_to_inform: bool
     heartbeat_url: str
     allow_private_hooks: bool
     commit_hint: bool
@@ -81,6 +84,9 @@ def read(raw: dict[str, str]) -> Environ:
         trusted_proxies=_words(raw, "TRUSTED_PROXIES"),
         publish_dir=Path(raw.get("PUBLISH_DIR") or data_dir / "public").resolve(),
         publish_mirrors=_words(raw, "PUBLISH_MIRRORS"),
+        theme_dir=Path(raw.get("THEME_DIR") or data_dir / "theme").resolve(),
+        websub_hub=raw.get("WEBSUB_HUB", ""),
+        show_time_to_inform=_switch(raw, "SHOW_TIME_TO_INFORM", default=False),
         heartbeat_url=raw.get("HEARTBEAT_URL", ""),
         allow_private_hooks=_switch(raw, "WEBHOOK_ALLOW_PRIVATE", default=False),
         commit_hint=_switch(raw, "COMMIT_HINT", default=True),
@@ -233,6 +239,9 @@ REDIS_URL = ENVIRON.redis_url
 COMMIT_HINT = ENVIRON.commit_hint
 PUBLISH_DIR = ENVIRON.publish_dir
 PUBLISH_MIRRORS = ENVIRON.publish_mirrors
+THEME_DIR = ENVIRON.theme_dir
+WEBSUB_HUB = ENVIRON.websub_hub
+SHOW_TIME_TO_INFORM = ENVIRON.show_time_to_inform
 HEARTBEAT_URL = ENVIRON.heartbeat_url
 TRUSTED_PROXIES = ENVIRON.trusted_proxies
 ALLOWED_HOSTS = list(ENVIRON.allowed_hosts)

@@ -5,6 +5,7 @@ from django.urls import URLPattern, URLResolver, include, path
 
 import desk.urls
 import notifications.receipts
+import public.views
 import subscribers.urls
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -12,5 +13,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("probes/", include("probes.urls")),
     *notifications.receipts.urlpatterns,  # /receipts/…
     *subscribers.urls.urlpatterns,  # /subscribe /confirm /manage /unsubscribe
+    *public.views.urlpatterns,  # /report
     *desk.urls.urlpatterns,  # /desk /v1 /intake /health /metrics
 ]

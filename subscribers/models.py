@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from incidents.models import Component, Uid
+from incidents.models import Component, Incident, Uid
 
 
 class Role(StrEnum):
@@ -66,6 +66,10 @@ class Subscription(models.Model):
     language = models.CharField(max_length=10, default="en")
     every_component = models.BooleanField(default=True)
     components = models.ManyToManyField(Component, blank=True, related_name="subscriptions")
+    only_incidents = models.BooleanField(
+        default=False, help_text="Hears of the incidents it follows, and of nothing else."
+    )
+    incidents = models.ManyToManyField(Incident, blank=True, related_name="followers")
     wake_me = models.BooleanField(default=False)
     position = models.PositiveIntegerField(default=0)
     source = models.CharField(max_length=32, default="page")

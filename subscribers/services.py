@@ -824,9 +824,10 @@ def _choose(
         subscription.wake_me = wake_me
     if components is not None:
         subscription.every_component = not components
+        subscription.only_incidents = False
         subscription.components.set(components)
     person.save(update_fields=["language", "time_zone"])
-    subscription.save(update_fields=["language", "wake_me", "every_component"])
+    subscription.save(update_fields=["language", "wake_me", "every_component", "only_incidents"])
 
 
 def _activate(letter: Letter, now: datetime) -> None:

@@ -185,12 +185,12 @@ def test_the_variables_are_those_that_the_product_reads() -> None:
 
 
 def test_nginx_sends_the_headers_that_the_web_process_sends() -> None:
-    for policy in (serve._HTML_POLICY, serve._OTHER_POLICY, serve.CACHE):
+    for policy in (serve._HTML_POLICY, serve._WIDGET_POLICY, serve._OTHER_POLICY, serve.CACHE):
         assert f'"{policy}"' in NGINX
     for kind in serve._KINDS.values():
         assert f'"{kind}"' in NGINX
     assert serve._OPEN_TO_ALL.pattern in NGINX
-    assert "gzip_static on;" in NGINX
+    assert "try_files $uri$twin $uri @django;" in NGINX
 
 
 def test_nginx_takes_the_configuration(tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ _SAID = [
     ("statuspage/clock.py", "the database does not answer as it should"),
     ("statuspage/clock.py", "the tick failed"),
     ("public/clock.py", "The page cannot be published to"),
-    ("public/publish.py", "cannot be written"),
+    ("public/mirrors.py", "cannot be written"),
     ("notifications/hints.py", "the broker takes no hints"),
     ("notifications/emergency.py", "no worker takes messages on"),
     ("notifications/emergency.py", "sending from the clock stopped"),

@@ -23,7 +23,9 @@ PURE = [
         "notifications/retry.py",
         "notifications/reach.py",
     ),
-    *("public/pages.py", "public/statusapi.py", "public/feeds.py"),
+    *("public/pages.py", "public/shown.py", "public/statusapi.py", "public/feeds.py"),
+    *("public/bars.py", "public/plots.py", "public/times.py", "public/richtext.py"),
+    *("public/badges.py", "public/ical.py", "public/measures.py", "public/words.py"),
 ]
 NO_ORM = [
     *PURE,

@@ -1,7 +1,7 @@
 """/v1 components: a status set here sends nothing."""
 
 from datetime import date
-from typing import Any
+from typing import Annotated, Literal
 
 from django.db import transaction
 from django.db.models import Max, ProtectedError
@@ -10,47 +10,54 @@ from django.utils import timezone
 from django.utils.text import slugify
 from ninja import Router, Schema
 from ninja import Status as Answer
+from pydantic import AfterValidator, Field
 
-from desk.api import lookup, shapes
-from desk.api.entrance import Json, actor, route
+from desk.api import answers, lookup, paging, shapes
+from desk.api.entrance import Json, actor, empty, route
+from desk.api.paging import PageNumber, PerPage, cut
 from incidents import reads, services
 from incidents.lifecycle import ComponentStatus, Refused
-from incidents.models import NAME_CHARS_MAX, Component, Group, Incident, Page
+from incidents.models import BODY_CHARS_MAX, NAME_CHARS_MAX, Component, Incident, Page, Template
 
 router = Router(tags=["components"])
 SLUG_CHARS_MAX = 64
+COMPONENTS_OF_A_PAGE_MAX = 5_000
 # What a component can be told apart from its status; the rest of the envelope is ignored, as Statuspage does.
 _PLAIN = ("name", "description", "showcase", "only_show_if_degraded", "start_date")
 
 
 class ComponentWords(Schema):
-    name: str | None = None
-    description: str | None = None
-    status: ComponentStatus | None = None
+    name: str | None = Field(default=None, max_length=NAME_CHARS_MAX)
+    description: str | None = Field(default=None, max_length=BODY_CHARS_MAX)
+    # Atlassian's description allows an empty status too: it leaves the status as it is.
+    status: ComponentStatus | Literal[""] | None = None
     group_id: str | None = None
     showcase: bool | None = None
     only_show_if_degraded: bool | None = None
-    start_date: date | None = None
+    start_date: Annotated[date, AfterValidator(paging.near)] | None = None
 
 
 class ComponentIn(Schema):
     component: ComponentWords
 
 
-@route(router, ["GET"], "/pages/{page_id}/components", summary="List the components")
+@route(
+    router, ["GET"], "/pages/{page_id}/components", summary="List the components", answer=list[answers.Component]
+)  # fmt: skip
 def list_components(
-    request: HttpRequest, page_id: str, page: int = 1, per_page: int = 100
+    request: HttpRequest, page_id: str, page: PageNumber, per_page: PerPage
 ) -> list[Json]:
     row = lookup.page(page_id)
     fact = reads.page_fact(row)
-    limit = min(max(per_page, 1), shapes.PER_PAGE_MAX)
-    start = (max(page, 1) - 1) * limit
-    rows = Component.objects.filter(page=row).select_related("group")[start : start + limit]
+    rows = cut(
+        Component.objects.filter(page=row).select_related("group"), page=page, limit=per_page
+    )
     return [shapes.component_json(component, fact) for component in rows]
 
 
 @route(
-    router, ["POST"], "/pages/{page_id}/components", response={201: dict[str, Any]}, summary="Create a component"
+    router, ["POST"], "/pages/{page_id}/components", summary="Create a component", status=201,
+    answer=answers.Component,
 )  # fmt: skip
 def create_component(request: HttpRequest, page_id: str, body: ComponentIn) -> Answer[Json]:
     page = lookup.page(page_id)
@@ -60,11 +67,12 @@ def create_component(request: HttpRequest, page_id: str, body: ComponentIn) -> A
         raise Refused("component.name is missing")
     _check_name(name)
     last = Component.objects.filter(page=page).aggregate(Max("position"))["position__max"]
-    plain = words.dict(include={*_PLAIN}, exclude={"name"}, exclude_none=True)
+    _check_count(page)
+    plain = words.dict(include={*_PLAIN} - {"name"}, exclude_none=True)
     with transaction.atomic():
         component = services.add_component(
-            page=page, slug=free_slug(page, name), name=name, actor=actor(request), now=timezone.now(),
-            position=0 if last is None else last + 1, group=_group(page, words.group_id), **plain,
+            page=page, slug=free_slug(Component, page, name), name=name, actor=actor(request), now=timezone.now(),
+            position=0 if last is None else last + 1, group=lookup.named_group(page, words.group_id, "component.group_id"), **plain,
         )  # fmt: skip
         if words.status:
             services.set_status(
@@ -73,7 +81,10 @@ def create_component(request: HttpRequest, page_id: str, body: ComponentIn) -> A
     return Answer(201, _read(page, component.uid))
 
 
-@route(router, ["GET"], "/pages/{page_id}/components/{component_id}", summary="Read a component")
+@route(
+    router, ["GET"], "/pages/{page_id}/components/{component_id}", summary="Read a component",
+    answer=answers.Component,
+)  # fmt: skip
 def read_component(request: HttpRequest, page_id: str, component_id: str) -> Json:
     page = lookup.page(page_id)
     return _read(page, lookup.component(page, component_id).uid)
@@ -84,6 +95,7 @@ def read_component(request: HttpRequest, page_id: str, component_id: str) -> Jso
     ["PATCH", "PUT"],
     "/pages/{page_id}/components/{component_id}",
     summary="Change a component",
+    answer=answers.Component,
 )
 def change_component(
     request: HttpRequest, page_id: str, component_id: str, body: ComponentIn
@@ -96,7 +108,7 @@ def change_component(
     }
     changes = {name: _plain(name, value) for name, value in changes.items()}
     if "group_id" in words.model_fields_set:
-        changes["group"] = _group(page, words.group_id)
+        changes["group"] = lookup.named_group(page, words.group_id, "component.group_id")
     now = timezone.now()
     with transaction.atomic():
         if changes:
@@ -110,7 +122,7 @@ def change_component(
     router,
     ["DELETE"],
     "/pages/{page_id}/components/{component_id}",
-    response={204: None},
+    status=204,
     summary="Delete a component",
 )
 def delete_component(request: HttpRequest, page_id: str, component_id: str) -> HttpResponse:
@@ -131,18 +143,14 @@ def delete_component(request: HttpRequest, page_id: str, component_id: str) -> H
             raise Refused(
                 f'"{component.name}" is still used by a check or a policy; remove those first'
             ) from error
-    # Without a body and without a Content-Type: clients crash on 204 with JSON (statuspage-api.md §5).
-    answer = HttpResponse(status=204)
-    del answer["Content-Type"]
-    return answer
+    return empty()
 
 
-def free_slug(page: Page, name: str) -> str:
+def free_slug(model: type[Component] | type[Template], page: Page, name: str) -> str:
     """Return a slug made of the name, numbered when it is taken."""
-    root = slugify(name)[: SLUG_CHARS_MAX - 5] or "component"
-    taken = set(
-        Component.objects.filter(page=page, slug__startswith=root).values_list("slug", flat=True)
-    )
+    root = slugify(name)[: SLUG_CHARS_MAX - 5].strip("-_") or model.__name__.lower()
+    there = model._default_manager.filter(page=page, slug__startswith=root)
+    taken = set(there.values_list("slug", flat=True))
     candidates = [root, *(f"{root}-{number}" for number in range(2, len(taken) + 3))]
     return next(slug for slug in candidates if slug not in taken)
 
@@ -177,18 +185,16 @@ def _plain(name: str, value: object) -> object:
     return defaults.get(name) if value is None else value
 
 
+def _check_count(page: Page) -> None:
+    if Component.objects.filter(page=page).count() >= COMPONENTS_OF_A_PAGE_MAX:
+        raise Refused(
+            f"there are {COMPONENTS_OF_A_PAGE_MAX:,} components already; delete one first"
+        )
+
+
 def _check_name(name: str) -> None:
     if len(name) > NAME_CHARS_MAX:
         raise Refused(f"component.name has {len(name)} characters; allowed are {NAME_CHARS_MAX}")
-
-
-def _group(page: Page, uid: str | None) -> Group | None:
-    if not uid:
-        return None
-    found = Group.objects.filter(page=page, uid=uid).first()
-    if found is None:
-        raise Refused(f'component.group_id is "{uid}"; there is no such component group')
-    return found
 
 
 def _read(page: Page, uid: str) -> Json:

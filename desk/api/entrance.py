@@ -2,41 +2,37 @@
 
 import json
 import re
+import time
 from collections.abc import Callable, Sequence
 from functools import wraps
 from http import HTTPStatus
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.urls import URLPattern, URLResolver
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI, Router
-from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.parser import Parser
 from ninja.security.base import AuthBase
 
 from desk import keys
+from desk.api import limits, repeating
+from desk.api.failures import BadBody, Forbidden, failure
 from desk.models import ApiKey
-from incidents.lifecycle import IllegalMove, Refused
 
 SCHEME = "oauth"  # compared without case: real callers send "Oauth"
 FORM_KEYS_MAX = 1000
 KEY_CHARS_MAX = 64  # incidents.Update.key
 _BRACKETS = re.compile(r"\[([^\[\]]*)\]")
 FORM_DEPTH_MAX = 5
+JSON_DEPTH_MAX = 40
 _READS = ("GET", "HEAD", "OPTIONS")
 
 View = Callable[..., Any]  # Any: ninja reads each view's own signature
 Json = dict[str, Any]
-
-
-class BadBody(ValueError):
-    """The body is neither JSON nor a form; the text says why."""
-
-
-class Forbidden(Exception):
-    """The key is valid but may not do this."""
 
 
 class KeyAuth(AuthBase):
@@ -47,13 +43,21 @@ class KeyAuth(AuthBase):
     openapi_name = "Authorization"
 
     def __call__(self, request: HttpRequest) -> ApiKey | None:
-        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        given = key.strip() if scheme.lower() == SCHEME else request.GET.get("api_key", "")
-        found = keys.find(given, now=timezone.now())
+        found = key_of(request)
         needed = keys.Scope.READ if request.method in _READS else keys.Scope.WRITE
         if found and not keys.may(found, needed):
             raise Forbidden(f'the key "{found.name}" may not {needed}')
         return found
+
+
+def key_of(request: HttpRequest) -> ApiKey | None:
+    """Return the valid key of this request; looked up once."""
+    if not hasattr(request, "_key"):
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        given = key.strip() if scheme.lower() == SCHEME else request.GET.get("api_key", "")
+        request._key = keys.find(given, now=timezone.now())  # type: ignore[attr-defined]  # ours
+    found: ApiKey | None = request._key  # type: ignore[attr-defined]  # as above
+    return found
 
 
 class BodyParser(Parser):
@@ -65,14 +69,39 @@ class BodyParser(Parser):
             "application/x-www-form-urlencoded",
             "multipart/form-data",
         ) and not _looks_like_json(request):
-            return unfold(request)
+            form = unfold(request)
+            _check_values(form, 0)
+            return form
         try:
-            body = json.loads(request.body)
-        except ValueError as error:
+            body = json.loads(request.body, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
             raise BadBody(f"the body is not JSON: {error}") from error
         if not isinstance(body, dict):
             raise BadBody("the body is not a JSON object")
+        _check_values(body, 0)
         return body
+
+
+def _refuse_constant(word: str) -> None:
+    raise ValueError(f"{word} is not a number of JSON")
+
+
+def _check_values(value: Any, depth: int) -> None:  # Any: JSON
+    """Refuse what no database takes: NUL, half a surrogate pair, endless depth."""
+    if depth > JSON_DEPTH_MAX:
+        raise BadBody(f"the body is nested deeper than {JSON_DEPTH_MAX} levels")
+    if isinstance(value, str):
+        if "\x00" in value:
+            raise BadBody("the body holds a NUL character; remove it")
+        if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+            raise BadBody("the body holds half a surrogate pair; expected Unicode text")
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            _check_values(name, depth + 1)
+            _check_values(item, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            _check_values(item, depth + 1)
 
 
 def _looks_like_json(request: HttpRequest) -> bool:
@@ -103,10 +132,19 @@ def _put_list(body: Json, path: Sequence[str], values: Sequence[str]) -> None:
     place[path[-1]] = list(values)
 
 
+ANSWERS: dict[tuple[str, str], tuple[int, Any]] = {}  # (method, path) -> status, type of the answer
+
+
 def route(
-    router: Router, methods: Sequence[str], path: str, **words: Any
-) -> Callable[[View], View]:
-    """Register a view at `path` and at `path.json`, which is not shown in the documentation."""
+    router: Router, methods: Sequence[str], path: str, *, answer: Any = None, status: int = 200, **words: Any
+) -> Callable[[View], View]:  # fmt: skip
+    """Register a view at `path` and at `path.json`, which is not shown in the documentation.
+
+    `answer` is the type that the description promises (desk/api/answers.py), None for no body.
+    """
+    ANSWERS.update({(method, path): (status, answer) for method in methods})
+    if status not in (200, 204):
+        words |= {"response": {status: Any}}
 
     def register(view: View) -> View:
         plain = words | {"include_in_schema": False}
@@ -129,10 +167,11 @@ def idempotency_key(request: HttpRequest) -> str:
     return key if len(key) <= KEY_CHARS_MAX else keys.digest(key)
 
 
-def failure(status: int, *sentences: str) -> JsonResponse:
-    """Return an error as both kinds of Statuspage client read it."""
-    errors = sentences[0] if len(sentences) == 1 else list(sentences)
-    return JsonResponse({"error": errors, "message": "; ".join(sentences)}, status=status)
+def empty() -> HttpResponse:
+    """Return 204 without a body and without a Content-Type: clients crash on 204 with JSON (statuspage-api.md §5)."""
+    answer = HttpResponse(status=204)
+    del answer["Content-Type"]
+    return answer
 
 
 @csrf_exempt  # other programs have a key, no session
@@ -142,69 +181,61 @@ def not_found(request: HttpRequest) -> HttpResponse:
 
 
 def routes(api: NinjaAPI) -> tuple[list[URLPattern | URLResolver], str, str]:
-    """Return the API's routes; a method that a path does not have is answered in JSON too."""
+    """Return the API's routes, each behind its door."""
     patterns, app, namespace = api.urls
     for pattern in patterns:
         if isinstance(pattern, URLPattern):
-            pattern.callback = _in_json(pattern.callback)
+            pattern.callback = _door(pattern.callback)
     return patterns, app, namespace
 
 
-def _in_json(view: View) -> View:
+def _door(view: View) -> View:
+    """Count the call, refuse what no view could take, answer a repetition; everything in JSON."""
+
     @wraps(view)
     def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:  # Any: the view's own
-        answer = view(request, *args, **kwargs)
-        if not isinstance(answer, HttpResponseNotAllowed):
-            return answer
-        said = failure(
-            HTTPStatus.METHOD_NOT_ALLOWED,
-            f"{request.method} is not done here; allowed: {answer['Allow']}",
+        if "\x00" in request.get_full_path() or "%00" in request.get_full_path():
+            return failure(HTTPStatus.BAD_REQUEST, "the address holds a NUL character; remove it")
+        key = key_of(request)
+        left = (
+            limits.count(key.pk, limit=key.requests_per_minute, at_s=time.time()) if key else None
         )
-        said["Allow"] = answer["Allow"]
-        return said
+        if left and left.is_spent:
+            answer: Any = failure(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                f"this key has made its {left.limit:,} requests of this minute; expected again in {left.reset_s} s",
+            )
+        else:
+            answer = _answer(view, request, key, args, kwargs)
+        for name, value in left.headers.items() if left else ():
+            answer[name] = value
+        return answer
 
-    return answered
-
-
-def install_errors(api: NinjaAPI) -> None:
-    """Answer every mistake with JSON and a sentence."""
-
-    @api.exception_handler(AuthenticationError)
-    def _(request: HttpRequest, error: AuthenticationError) -> HttpResponse:
-        return failure(HTTPStatus.UNAUTHORIZED, "Could not authenticate")
-
-    @api.exception_handler(Forbidden)
-    def _(request: HttpRequest, error: Forbidden) -> HttpResponse:
-        return failure(HTTPStatus.FORBIDDEN, str(error))
-
-    @api.exception_handler(Http404)
-    def _(request: HttpRequest, error: Http404) -> HttpResponse:
-        return failure(HTTPStatus.NOT_FOUND, str(error) or "not found")
-
-    @api.exception_handler(HttpError)
-    def _(request: HttpRequest, error: HttpError) -> HttpResponse:
-        why = error.__cause__ if isinstance(error.__cause__, BadBody) else error
-        return failure(error.status_code, str(why))
-
-    @api.exception_handler(ValidationError)
-    def _(request: HttpRequest, error: ValidationError) -> HttpResponse:
-        return failure(HTTPStatus.UNPROCESSABLE_ENTITY, *(_in_words(each) for each in error.errors))
-
-    @api.exception_handler(Refused)
-    def _(request: HttpRequest, error: Refused) -> HttpResponse:
-        return failure(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
-
-    @api.exception_handler(IllegalMove)
-    def _(request: HttpRequest, error: IllegalMove) -> HttpResponse:
-        return failure(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+    # CSRF: other programs have a key and no session. `wraps` carries ninja's own mark; said again, since all hangs on it.
+    return csrf_exempt(answered)
 
 
-def _in_words(error: Json) -> str:
-    """Return `incident.status is "x": Input should be …` without the position ninja puts in front."""
-    where = ".".join(str(part) for part in error["loc"][2:]) or "body"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "missing":
-        return f"{where} is missing"
-    given = error.get("input")
-    shown = f' is "{given}"' if isinstance(given, str | int | float | bool) else ""
-    return f"{where}{shown}: {message}"
+def _answer(
+    view: View, request: HttpRequest, key: ApiKey | None, args: Any, kwargs: Any
+) -> Any:  # Any: the view's own
+    try:
+        given = request.headers.get("Idempotency-Key", "").strip()
+        if key and given and request.method in repeating.METHODS:
+            return repeating.once(request, key, given, lambda: view(request, *args, **kwargs))
+        return _in_json(request, view(request, *args, **kwargs))
+    except RequestDataTooBig:
+        return failure(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            f"the body is larger than {settings.DATA_UPLOAD_MAX_MEMORY_SIZE:,} bytes; expected less",
+        )
+
+
+def _in_json(request: HttpRequest, answer: Any) -> Any:
+    if not isinstance(answer, HttpResponseNotAllowed):
+        return answer
+    said = failure(
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        f"{request.method} is not done here; allowed: {answer['Allow']}",
+    )
+    said["Allow"] = answer["Allow"]
+    return said

@@ -1,33 +1,38 @@
 """/v1 incidents and maintenances; every change goes through the core's verbs."""
 
 from datetime import datetime
-from typing import Any
-from zoneinfo import ZoneInfo
+from typing import Annotated, Any
 
 from django.db import transaction
-from django.db.models import ProtectedError, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest
 from django.utils import timezone
-from ninja import Router, Schema
+from ninja import Query, Router, Schema
 from ninja import Status as Answer
 from pydantic import Field
 
-from desk.api import lookup, shapes
+from desk.api import answers, lookup, shapes
 from desk.api.entrance import Json, actor, idempotency_key, route
-from incidents import reads, services
+from desk.api.paging import Moment, PageNumber, PerPage, cut
+from incidents import amending, reads, services
 from incidents.lifecycle import (
-    FINAL,
     OPEN,
     Audience,
     ComponentStatus,
     Impact,
     Refused,
     Status,
-    is_maintenance,
 )
-from incidents.models import Component, Incident, IncidentComponent, Page, Update
+from incidents.models import BODY_CHARS_MAX, NAME_CHARS_MAX, Component, Incident, Page, Update
+from incidents.wire import zone_of
 
 router = Router(tags=["incidents"])
+Search = Annotated[
+    str,
+    Query(
+        max_length=NAME_CHARS_MAX, description="Words of a name or a text, a status or an impact."
+    ),
+]
 
 # Statuspage takes an incident without a text; an update without a text would tell nobody anything.
 TEXT = {
@@ -46,25 +51,25 @@ TEXT = {
 class IncidentWords(Schema):
     """What Statuspage's clients send and what we add: what_to_do, next_update_by, social."""
 
-    name: str | None = None
+    name: str | None = Field(default=None, max_length=NAME_CHARS_MAX)
     status: Status | None = None
     impact_override: Impact | None = None
-    body: str | None = None
+    body: str | None = Field(default=None, max_length=BODY_CHARS_MAX)
     components: dict[str, ComponentStatus] | list[str] | None = None
     component_ids: list[str] | None = None
     deliver_notifications: bool = True
-    scheduled_for: datetime | None = None
-    scheduled_until: datetime | None = None
+    scheduled_for: Moment | None = None
+    scheduled_until: Moment | None = None
     scheduled_auto_in_progress: bool | None = None
     scheduled_auto_completed: bool | None = None
     auto_transition_to_maintenance_state: bool | None = None
     auto_transition_to_operational_state: bool | None = None
     backfilled: bool = False
-    backfill_date: datetime | None = None
-    metadata: dict[str, Any] | None = None  # Any: what the caller keeps there
-    custom_tweet: str = ""
-    what_to_do: str = ""
-    next_update_by: datetime | None = None
+    backfill_date: Moment | None = None
+    metadata: dict[str, dict[str, Any]] | None = None  # Any: what the caller keeps there
+    custom_tweet: str = Field(default="", max_length=1000)
+    what_to_do: str = Field(default="", max_length=BODY_CHARS_MAX)
+    next_update_by: Moment | None = None
     social: bool | None = None
 
     @property
@@ -99,8 +104,8 @@ class IncidentIn(Schema):
 
 
 class UpdateWords(Schema):
-    body: str | None = None
-    display_at: datetime | None = None
+    body: str | None = Field(default=None, max_length=BODY_CHARS_MAX)
+    display_at: Moment | None = None
 
 
 class UpdateIn(Schema):
@@ -112,7 +117,8 @@ def _first(*switches: bool | None) -> bool | None:
 
 
 @route(
-    router, ["POST"], "/pages/{page_id}/incidents", response={201: dict[str, Any]}, summary="Declare or schedule"
+    router, ["POST"], "/pages/{page_id}/incidents", summary="Declare or schedule", status=201,
+    answer=answers.Incident,
 )  # fmt: skip
 def create_incident(request: HttpRequest, page_id: str, body: IncidentIn) -> Answer[Json]:
     page = lookup.page(page_id)
@@ -139,9 +145,10 @@ def create_incident(request: HttpRequest, page_id: str, body: IncidentIn) -> Ans
     ["GET"],
     "/pages/{page_id}/incidents",
     summary="List incidents and maintenances, newest first",
+    answer=list[answers.Incident],
 )
 def list_incidents(
-    request: HttpRequest, page_id: str, q: str = "", limit: int = shapes.PER_PAGE_MAX, page: int = 1
+    request: HttpRequest, page_id: str, page: PageNumber, limit: PerPage, q: Search = ""
 ) -> list[Json]:
     row = lookup.page(page_id)
     rows = _published(row)
@@ -153,9 +160,15 @@ def list_incidents(
     return _list(row, rows, page=page, limit=limit)
 
 
-@route(router, ["GET"], "/pages/{page_id}/incidents/unresolved", summary="List open incidents")
+@route(
+    router,
+    ["GET"],
+    "/pages/{page_id}/incidents/unresolved",
+    summary="List open incidents",
+    answer=list[answers.Incident],
+)
 def list_unresolved(
-    request: HttpRequest, page_id: str, page: int = 1, per_page: int = 100
+    request: HttpRequest, page_id: str, page: PageNumber, per_page: PerPage
 ) -> list[Json]:
     row = lookup.page(page_id)
     return _list(row, _published(row).filter(status__in=OPEN), page=page, limit=per_page)
@@ -166,9 +179,10 @@ def list_unresolved(
     ["GET"],
     "/pages/{page_id}/incidents/scheduled",
     summary="List maintenances that have not begun",
+    answer=list[answers.Incident],
 )
 def list_scheduled(
-    request: HttpRequest, page_id: str, page: int = 1, per_page: int = 100
+    request: HttpRequest, page_id: str, page: PageNumber, per_page: PerPage
 ) -> list[Json]:
     row = lookup.page(page_id)
     return _list(row, _published(row).filter(status=Status.SCHEDULED), page=page, limit=per_page)
@@ -179,9 +193,10 @@ def list_scheduled(
     ["GET"],
     "/pages/{page_id}/incidents/upcoming",
     summary="List maintenances whose window lies ahead",
+    answer=list[answers.Incident],
 )
 def list_upcoming(
-    request: HttpRequest, page_id: str, page: int = 1, per_page: int = 100
+    request: HttpRequest, page_id: str, page: PageNumber, per_page: PerPage
 ) -> list[Json]:
     row = lookup.page(page_id)
     rows = _published(row).filter(status=Status.SCHEDULED).order_by("scheduled_for", "id")
@@ -193,16 +208,19 @@ def list_upcoming(
     ["GET"],
     "/pages/{page_id}/incidents/active_maintenance",
     summary="List maintenances in progress",
+    answer=list[answers.Incident],
 )
 def list_active(
-    request: HttpRequest, page_id: str, page: int = 1, per_page: int = 100
+    request: HttpRequest, page_id: str, page: PageNumber, per_page: PerPage
 ) -> list[Json]:
     row = lookup.page(page_id)
     rows = _published(row).filter(status__in=[Status.IN_PROGRESS, Status.VERIFYING])
     return _list(row, rows, page=page, limit=per_page)
 
 
-@route(router, ["GET"], "/pages/{page_id}/incidents/{incident_id}", summary="Read an incident")
+@route(
+    router, ["GET"], "/pages/{page_id}/incidents/{incident_id}", summary="Read an incident", answer=answers.Incident
+)  # fmt: skip
 def read_incident(request: HttpRequest, page_id: str, incident_id: str) -> Json:
     page = lookup.page(page_id)
     return shapes.incident_of(lookup.incident(page, incident_id).uid, page)
@@ -210,7 +228,7 @@ def read_incident(request: HttpRequest, page_id: str, incident_id: str) -> Json:
 
 @route(
     router, ["PATCH", "PUT"], "/pages/{page_id}/incidents/{incident_id}",
-    summary="Post an update (status or body), or correct what nobody is told of",
+    summary="Post an update (status or body), or correct what nobody is told of", answer=answers.Incident,
 )  # fmt: skip
 def change_incident(request: HttpRequest, page_id: str, incident_id: str, body: IncidentIn) -> Json:
     page = lookup.page(page_id)
@@ -218,37 +236,30 @@ def change_incident(request: HttpRequest, page_id: str, incident_id: str, body: 
     words = body.incident
     says_something = words.status is not None or bool(words.body)
     with transaction.atomic():
-        amend(incident, words, quietly=not says_something, actor=actor(request))
+        amending.amend(
+            incident, changes=_quiet_changes(page, words, quietly=not says_something), actor=actor(request),
+            components={} if says_something else _states(page, words), now=timezone.now(),
+        )  # fmt: skip
         if says_something:
             _post(request, page, incident, words)
     return shapes.incident_of(incident.uid, page)
 
 
-@route(router, ["DELETE"], "/pages/{page_id}/incidents/{incident_id}", summary="Delete an incident")
+@route(
+    router, ["DELETE"], "/pages/{page_id}/incidents/{incident_id}", summary="Delete an incident",
+    answer=answers.Incident,
+)  # fmt: skip
 def delete_incident(request: HttpRequest, page_id: str, incident_id: str) -> Json:
     page = lookup.page(page_id)
     incident = lookup.incident(page, incident_id)
     gone = shapes.incident_of(incident.uid, page)
-    now = timezone.now()
-    with transaction.atomic():
-        if incident.status not in FINAL:
-            _close_quietly(incident, actor=actor(request))
-        services.audit(
-            actor=actor(request), action="delete", subject=incident.uid, before=gone, now=now
-        )
-        try:
-            incident.delete()
-        except ProtectedError as error:
-            raise Refused(
-                f'"{incident.name}" was sent to people and stays on the record; retract it'
-            ) from error
-        Page.objects.filter(pk=page.pk).update(updated_at=now)
+    amending.delete(incident, was=gone, actor=actor(request), now=timezone.now())
     return gone
 
 
 @route(
     router, ["PATCH", "PUT"], "/pages/{page_id}/incidents/{incident_id}/incident_updates/{update_id}",
-    summary="Correct a published text",
+    summary="Correct a published text", answer=answers.IncidentUpdate,
 )  # fmt: skip
 def change_update(
     request: HttpRequest, page_id: str, incident_id: str, update_id: str, body: UpdateIn
@@ -265,9 +276,8 @@ def change_update(
         if words.body is not None:
             update = services.edit(update, body=words.body, actor=actor(request), now=now)
         if words.display_at:
-            Update.objects.filter(pk=update.pk).update(
-                display_at=_aware(page, words.display_at), updated_at=now
-            )
+            at = _aware(page, words.display_at) or now
+            amending.date(update, display_at=at, actor=actor(request), now=now)
     whole = shapes.incident_of(incident.uid, page)
     return next(row for row in whole["incident_updates"] if row["id"] == update_id)
 
@@ -281,7 +291,7 @@ def _published(page: Page) -> QuerySet[Incident]:
 
 def _list(row: Page, rows: QuerySet[Incident], *, page: int, limit: int) -> list[Json]:
     fact = reads.page_fact(row)
-    shown = shapes.cut(reads.with_all(rows), page=page, limit=limit)
+    shown = cut(reads.with_all(rows), page=page, limit=limit)
     return [shapes.incident_json(reads.incident_fact(incident), fact) for incident in shown]
 
 
@@ -321,84 +331,27 @@ def _post(request: HttpRequest, page: Page, incident: Incident, words: IncidentW
     )  # fmt: skip
 
 
-def amend(incident: Incident, words: IncidentWords, *, quietly: bool, actor: str) -> None:
-    """Change what is no news by itself: name, window, metadata; and, when nothing is said, impact and components."""
-    page, now = incident.page, timezone.now()
-    given = words.model_fields_set
+def _quiet_changes(page: Page, words: IncidentWords, *, quietly: bool) -> Json:
+    """Return what is no news by itself: name, window, metadata; and, when nothing is said, the impact."""
     changes: Json = {
         name: getattr(words, name)
         for name in ("metadata", "social")
         if getattr(words, name) is not None
     }
     if words.name and words.name.strip():
-        changes["name"] = words.name.strip()[:255]
-    changes |= {
-        n: _aware(page, getattr(words, n))
-        for n in ("scheduled_for", "scheduled_until")
-        if getattr(words, n)
-    }
+        changes["name"] = words.name.strip()
+    for name in ("scheduled_for", "scheduled_until"):
+        if at := _aware(page, getattr(words, name)):
+            changes[name] = at
     if words.opens_itself is not None:
         changes["auto_in_progress"] = words.opens_itself
     if words.closes_itself is not None:
         changes["auto_completed"] = words.closes_itself
-    if quietly and "impact_override" in given:
+    if quietly and "impact_override" in words.model_fields_set:
         changes["impact_override"] = words.impact_override or ""
-    _check_window(incident, changes)
-    changes = {name: value for name, value in changes.items() if getattr(incident, name) != value}
-    states = _states(page, words) if quietly else {}
-    if changes or states:
-        _write(incident, changes, states, actor=actor, now=now)
-
-
-def _check_window(incident: Incident, changes: Json) -> None:
-    if "scheduled_for" in changes and not is_maintenance(Status(incident.status)):
-        raise Refused("incident.scheduled_for belongs to a maintenance; this is an incident")
-    start = changes.get("scheduled_for", incident.scheduled_for)
-    end = changes.get("scheduled_until", incident.scheduled_until)
-    if start and end and end <= start:
-        raise Refused("incident.scheduled_until is not after incident.scheduled_for")
-
-
-def _write(
-    incident: Incident,
-    changes: Json,
-    states: dict[Component, ComponentStatus],
-    *,
-    actor: str,
-    now: datetime,
-) -> None:
-    before = {name: str(getattr(incident, name)) for name in changes}
-    for name, value in changes.items():
-        setattr(incident, name, value)
-    incident.updated_at = now
-    incident.save(update_fields=[*changes, "updated_at"])
-    for component, status in states.items():
-        IncidentComponent.objects.update_or_create(
-            incident=incident, component=component, defaults={"status": status}
-        )
-        services.set_status(component, status=status, actor=actor, now=now)
-    after = {name: str(value) for name, value in changes.items()} | {
-        row.slug: str(s) for row, s in states.items()
-    }
-    services.audit(
-        actor=actor, action="amend", subject=incident.uid, before=before, after=after, now=now
-    )
-    Page.objects.filter(pk=incident.page_id).update(updated_at=now)
-
-
-def _close_quietly(incident: Incident, *, actor: str) -> None:
-    """Bring the components back to what the other incidents say of them, and tell nobody."""
-    status = Status.COMPLETED if is_maintenance(Status(incident.status)) else Status.RESOLVED
-    services.publish_update(
-        incident,
-        status=status,
-        body="Deleted.",
-        audience=Audience.NOBODY,
-        actor=actor,
-        now=timezone.now(),
-    )
+    return changes
 
 
 def _aware(page: Page, at: datetime | None) -> datetime | None:
     """Return the instant; a time without a zone is the page's."""
-    return at if at is None or at.tzinfo else at.replace(tzinfo=ZoneInfo(page.time_zone))
+    return at if at is None or at.tzinfo else at.replace(tzinfo=zone_of(page.time_zone))

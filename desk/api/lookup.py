@@ -8,6 +8,8 @@ from incidents import reads
 from incidents.lifecycle import Refused
 from incidents.models import Component, Group, Incident, Page
 
+COMPONENTS_MAX = 1_000  # named in one request
+
 
 def page(uid: str) -> Page:
     found = reads.the_page()
@@ -30,6 +32,16 @@ def group(page: Page, uid: str) -> Group:
     return found
 
 
+def named_group(page: Page, uid: str | None, where: str) -> Group | None:
+    """Return the group that a body names, None without one; raise Refused naming the field."""
+    if not uid:
+        return None
+    found = Group.objects.filter(page=page, uid=uid).first()
+    if found is None:
+        raise Refused(f'{where} is "{uid[:40]}"; there is no such component group')
+    return found
+
+
 def incident(page: Page, uid: str) -> Incident:
     """Return a published incident: a draft is invisible here."""
     found = Incident.objects.filter(page=page, uid=uid, published_at__isnull=False).first()
@@ -40,9 +52,14 @@ def incident(page: Page, uid: str) -> Incident:
 
 def components(page: Page, uids: Iterable[str]) -> dict[str, Component]:
     """Return the components by id; raise Refused naming those there are not."""
-    asked = list(uids)
-    found = {row.uid: row for row in Component.objects.filter(page=page, uid__in=asked)}
+    asked = list(dict.fromkeys(uids))
+    if len(asked) > COMPONENTS_MAX:
+        raise Refused(f"{len(asked):,} components are named; allowed are {COMPONENTS_MAX:,}")
+    found = {
+        row.uid: row
+        for row in Component.objects.select_related("group").filter(page=page, uid__in=asked)
+    }
     missing = [uid for uid in asked if uid not in found]
     if missing:
-        raise Refused(f"there is no component {', '.join(missing)}")
+        raise Refused(f"there is no component {', '.join(missing)[:200]}")
     return found

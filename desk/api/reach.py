@@ -6,8 +6,9 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Router
 
-from desk.api import lookup
+from desk.api import answers, lookup
 from desk.api.entrance import route
+from desk.api.paging import Moment
 from incidents import reads
 from incidents.models import Incident, Update
 from notifications import reports
@@ -21,9 +22,10 @@ router = Router(tags=["reach"])
     ["GET"],
     "/pages/{page_id}/incidents/{incident_id}/reach",
     summary="Who was told, and when",
+    answer=answers.Reach,
 )
 def reach(
-    request: HttpRequest, page_id: str, incident_id: str, since: datetime | None = None
+    request: HttpRequest, page_id: str, incident_id: str, since: Moment | None = None
 ) -> dict[str, Any]:  # Any: JSON
     """Return counts and times per channel; seconds count from `since`, or from when the incident began."""
     incident = lookup.incident(lookup.page(page_id), incident_id)

@@ -1,12 +1,25 @@
 """The API object: all routers, keys, errors."""
 
-from ninja import NinjaAPI
-
-from desk.api import components, groups, incidents, pages, reach, subscribers
+from desk.api import (
+    components,
+    embed,
+    failures,
+    followers,
+    groups,
+    incidents,
+    metrics,
+    pages,
+    postmortems,
+    reach,
+    subscribers,
+    templates,
+    uptime,
+)
+from desk.api.description import DescribedAPI
 from desk.api.docs import PlainDocs
-from desk.api.entrance import BodyParser, KeyAuth, install_errors
+from desk.api.entrance import BodyParser, KeyAuth
 
-api = NinjaAPI(
+api = DescribedAPI(
     title="Status page: management API",
     version="1",
     description="In the shape of Statuspage's API v1. Every path works with and without `.json`; bodies are JSON or forms.",
@@ -17,6 +30,9 @@ api = NinjaAPI(
     openapi_url="/openapi.json",
     urls_namespace="v1",
 )
-for each in (pages, components, groups, incidents, reach, subscribers):
+_ROOMS = (
+    pages, components, uptime, groups, incidents, postmortems, followers, reach, subscribers, templates, metrics, embed,
+)  # fmt: skip
+for each in _ROOMS:
     api.add_router("", each.router)
-install_errors(api)
+failures.install(api)

@@ -1,4 +1,4 @@
-/* <status-banner src="…/banner.json" mirrors="…" components="follow,login" lang="en">: what is wrong, inside an app. */
+/* <status-banner src="…/banner.json" mirrors="…" components="follow,login" lang="en" key="…">: what is wrong, inside an app. */
 "use strict";
 (() => {
   const POLL_MS = 60000, SLOWEST_MS = 600000, TIMEOUT_MS = 10000;
@@ -38,7 +38,7 @@
   const list = (value) => text(value).split(/[\s,]+/).filter(Boolean);
 
   class StatusBanner extends HTMLElement {
-    static observedAttributes = ["src", "mirrors", "components", "lang"];
+    static observedAttributes = ["src", "mirrors", "components", "lang", "key"];
 
     connectedCallback() {
       if (!this.shadowRoot) {
@@ -97,18 +97,40 @@
     async ask(url) {
       const stop = new AbortController();
       const late = setTimeout(() => stop.abort(), TIMEOUT_MS);
+      const get = (from) => fetch(from, { cache: "no-cache", credentials: "omit", signal: stop.signal });
       try {
-        const answer = await fetch(url, { cache: "no-cache", credentials: "omit", signal: stop.signal });
-        const body = await answer.json();
-        const made = Date.parse(body.generated_at);
-        if (!answer.ok || body.schema !== 1 || !made) return null;
-        const date = Date.parse(answer.headers.get("Date")) || Date.now();
-        return { body, made, drift: date - Date.now() };
+        // Twice: banner and signature may be of two generations when both are just being rewritten.
+        for (let tries = 0; tries < 2; tries++) {
+          const answer = await get(url);
+          const bytes = await answer.arrayBuffer();
+          const body = JSON.parse(new TextDecoder().decode(bytes));
+          const made = Date.parse(body.generated_at);
+          if (!answer.ok || body.schema !== 1 || !made) return null;
+          if (!(await this.isSigned(url, bytes, get))) continue;
+          const date = Date.parse(answer.headers.get("Date")) || Date.now();
+          return { body, made, drift: date - Date.now() };
+        }
       } catch {
-        return null;
+        /* No answer: the next source, or what is remembered, with its age. */
       } finally {
         clearTimeout(late);
       }
+      return null;
+    }
+
+    /* With key="…" (banner.key) only what is signed counts, wherever it comes from. */
+    async isSigned(url, bytes, get) {
+      const key = this.getAttribute("key");
+      if (!key) return true;
+      const raw = (value) => Uint8Array.from(atob(value.trim()), (letter) => letter.charCodeAt(0));
+      let known;
+      try {
+        known = await crypto.subtle.importKey("raw", raw(key), "Ed25519", false, ["verify"]);
+      } catch {
+        return url === this.getAttribute("src"); // a browser that cannot check trusts the source, and no mirror
+      }
+      const signature = await (await get(url.replace(/(\?|$)/, ".sig$1"))).text();
+      return crypto.subtle.verify("Ed25519", known, raw(signature), bytes);
     }
 
     isFresh(answer) {

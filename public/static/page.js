@@ -2,96 +2,142 @@
 "use strict";
 (() => {
   const POLL_MS = 30000; // plus or minus a fifth, so that readers do not come all at once
-  const OLD_S = 120; // contract: older than this "may be out of date"
+  const OLD_S = 120; // older than this "may be out of date"
   const SLOWEST_MS = 300000;
+  const TIMEOUT_MS = 10000;
+  const body = document.body;
+  const say = body.dataset;
   let drift = 0; // server's clock minus ours
   let pause = POLL_MS;
+  let revision = say.revision; // of what is shown
 
+  // The reader's own way to write times, when it is in the page's language.
+  const lang = document.documentElement.lang;
+  const locale = navigator.language.startsWith(lang) ? navigator.language : lang;
   const now = () => Date.now() + drift;
   const span = (ms) => {
     const s = Math.max(0, Math.floor(ms / 1000));
     if (s < 60) return `${s} s`;
     const m = Math.floor(s / 60);
     if (m < 60) return `${m} min`;
-    return `${Math.floor(m / 60)} h ${String(m % 60).padStart(2, "0")} min`;
+    const h = Math.floor(m / 60);
+    if (h < 48) return `${h} h ${String(m % 60).padStart(2, "0")} min`;
+    const pattern = h % 24 ? say.sayDaysHours : say.sayDays;
+    return pattern.replace("{days}", Math.floor(h / 24)).replace("{hours}", h % 24);
   };
-  const sameDay = (a, b) => a.toDateString() === b.toDateString();
 
   function local(root) {
     for (const time of root.querySelectorAll("time[datetime]")) {
       const at = new Date(time.dateTime);
       if (isNaN(at)) continue;
-      const clock = { hour: "2-digit", minute: "2-digit", timeZoneName: "short" };
-      const day = sameDay(at, new Date(now())) ? {} : { day: "numeric", month: "short" };
+      const today = at.toDateString() === new Date(now()).toDateString();
+      const day = today ? {} : { day: "numeric", month: "short" };
       if (day.day && at.getFullYear() !== new Date().getFullYear()) day.year = "numeric";
-      time.textContent = new Intl.DateTimeFormat(undefined, { ...day, ...clock }).format(at);
+      const clock = { hour: "2-digit", minute: "2-digit", timeZoneName: "short" };
+      time.textContent = new Intl.DateTimeFormat(locale, { ...day, ...clock }).format(at);
       time.tabIndex = 0; // UTC stands in its title
     }
     const zone = document.querySelector("[data-zone]");
-    if (zone) zone.textContent = Intl.DateTimeFormat().resolvedOptions().timeZone || "your own zone";
+    if (zone) zone.textContent = Intl.DateTimeFormat().resolvedOptions().timeZone || zone.textContent;
+  }
+
+  function put(element, text) {
+    if (element && element.textContent !== text) element.textContent = text;
   }
 
   function tick() {
-    for (const one of document.querySelectorAll("[data-ago]")) one.textContent = span(now() - Date.parse(one.dataset.ago));
+    for (const one of document.querySelectorAll("[data-ago]")) put(one, span(now() - Date.parse(one.dataset.ago)));
+    for (const one of document.querySelectorAll("[data-lasting]")) put(one, `(${span(now() - Date.parse(one.dataset.lasting))})`);
     for (const one of document.querySelectorAll(".promise[data-due]")) {
       const left = Date.parse(one.dataset.due) - now();
       const text = one.querySelector("[data-left]");
-      if (left > 0 && text) text.textContent = `· in ${span(left)}`;
-      if (left <= 0 && text) {
+      const late = one.querySelector("[data-late]");
+      if (left > 0 && text) put(text, text.textContent.replace(/\d.*$/, span(left)));
+      if (left <= 0 && late) {
         one.classList.add("overdue");
-        one.firstChild.textContent = "The next update is overdue since ";
-        text.remove();
+        one.querySelector(".said").replaceChildren(...late.childNodes);
+        late.remove();
+        if (text) text.remove();
       }
     }
-    const made = Date.parse(document.body.dataset.generatedAt);
+    const made = Date.parse(say.generatedAt);
     const note = document.getElementById("old");
-    const old = "refresh" in document.body.dataset && now() - made > OLD_S * 1000;
+    const old = now() - made > OLD_S * 1000;
     note.hidden = !old;
-    if (old) {
-      const text = `This page may be out of date: it is ${span(now() - made)} old.`;
-      if (note.textContent !== text) note.textContent = text;
+    if (old) put(note, say.sayOld.replace("{age}", span(now() - made)));
+  }
+
+  async function get(url) {
+    const stop = new AbortController();
+    const late = setTimeout(() => stop.abort(), TIMEOUT_MS);
+    try {
+      const answer = await fetch(url, { cache: "no-cache", credentials: "omit", signal: stop.signal });
+      if (!answer.ok) throw new Error(answer.status);
+      const date = Date.parse(answer.headers.get("Date"));
+      if (date) drift = date - Date.now();
+      return await answer.text();
+    } finally {
+      clearTimeout(late);
     }
   }
 
   async function refresh() {
-    const stop = new AbortController();
-    const late = setTimeout(() => stop.abort(), 10000);
     try {
-      const answer = await fetch(location.pathname, { cache: "no-cache", credentials: "omit", signal: stop.signal });
-      if (!answer.ok) throw new Error(answer.status);
-      const date = Date.parse(answer.headers.get("Date"));
-      if (date) drift = date - Date.now();
-      take(new DOMParser().parseFromString(await answer.text(), "text/html"));
+      const told = JSON.parse(await get("/now.json"));
+      if (told.revision !== revision) {
+        take(new DOMParser().parseFromString(await get(location.pathname), "text/html"));
+        revision = told.revision;
+      }
+      say.generatedAt = told.generated_at;
+      if (told.checked_at) for (const one of document.querySelectorAll("[data-ago]")) one.dataset.ago = told.checked_at;
       pause = POLL_MS;
     } catch {
       pause = Math.min(pause * 2, SLOWEST_MS); // its age tells the reader
-    } finally {
-      clearTimeout(late);
     }
     tick();
     setTimeout(refresh, pause * (0.8 + Math.random() * 0.4));
   }
 
+  /* What is being read stays where it is on the screen, whatever grows above it. */
+  function reading() {
+    const seen = [...document.querySelectorAll("main [id]")].find((one) => one.getBoundingClientRect().bottom > 0);
+    return seen ? { id: seen.id, top: seen.getBoundingClientRect().top } : null;
+  }
+
   function take(fresh) {
     const main = document.getElementById("main");
     const parts = (root) => [...root.querySelectorAll("[data-part]")];
-    const names = (root) => parts(root).map((part) => part.dataset.part).join();
+    const place = window.scrollY > 0 ? reading() : null;
+    const newest = (root) => root.querySelector("[data-part=incidents] .update");
+    const before = newest(main)?.id;
     local(fresh);
-    document.body.dataset.generatedAt = fresh.body.dataset.generatedAt;
     document.title = fresh.title;
-    if (names(main) !== names(fresh)) {
-      const note = document.getElementById("old");
-      main.replaceChildren(note, ...parts(fresh));
-    } else {
-      parts(main).forEach((part, number) => swap(part, parts(fresh)[number]));
+    const there = new Map(parts(main).map((part) => [part.dataset.part, part]));
+    let last = null;
+    for (const part of parts(fresh)) {
+      const known = there.get(part.dataset.part);
+      there.delete(part.dataset.part);
+      if (known) swap(known, part);
+      else if (last) last.after(part);
+      else main.append(part);
+      last = known || part;
     }
+    for (const gone of there.values()) gone.remove();
     listen(main);
+    const update = newest(main);
+    // The sentence on top is read out by itself; a new word about an incident is not.
+    if (update && before && update.id !== before) put(document.getElementById("news"), update.querySelector(".text").textContent.trim());
+    const still = place && document.getElementById(place.id);
+    if (still) window.scrollBy(0, still.getBoundingClientRect().top - place.top);
   }
 
+  const FOCUSABLE = "a, summary, rect, time, select, button";
+
   function swap(part, fresh) {
-    if (part.dataset.source === fresh.innerHTML || part.contains(document.activeElement)) return;
-    const open = [...part.querySelectorAll("details")].map((one) => one.open);
     const source = fresh.innerHTML;
+    if (part.dataset.source === source) return;
+    const open = [...part.querySelectorAll("details")].map((one) => one.open);
+    const focused = [...part.querySelectorAll(FOCUSABLE)].indexOf(document.activeElement);
     // The sentence stays where it is unless it changed: it is a live region, and would be read out again.
     const [was, is] = [part, fresh].map((one) => one.querySelector("[role=status]"));
     if (was && is && part.className === fresh.className && was.innerHTML === is.innerHTML) is.replaceWith(was);
@@ -99,9 +145,10 @@
     part.replaceChildren(...fresh.childNodes);
     part.dataset.source = source;
     [...part.querySelectorAll("details")].forEach((one, number) => (one.open = open[number] || false));
+    if (focused >= 0) part.querySelectorAll(FOCUSABLE)[focused]?.focus({ preventScroll: true });
   }
 
-  /* A day of the bars in words: on tap, or with the arrow keys. */
+  /* A day of the bars in words: on tap, under the pointer, or with the focus. */
   function listen(root) {
     for (const figure of root.querySelectorAll(".bars")) {
       if (figure.dataset.heard) continue;
@@ -109,31 +156,20 @@
       const drawing = figure.querySelector("svg");
       const said = figure.querySelector("[data-said]");
       const rest = said.textContent;
-      let day = 89;
-      const say = (number) => {
-        day = Math.min(89, Math.max(0, number));
-        const at = new Date(`${figure.dataset.lastDay}T12:00:00Z`);
-        at.setUTCDate(at.getUTCDate() - 89 + day);
-        const bar = drawing.querySelector(`[data-day="${day}"]`);
-        const name = at.toLocaleDateString(document.documentElement.lang, { day: "numeric", month: "short", timeZone: "UTC" });
-        drawing.querySelector(".chosen")?.classList.remove("chosen");
-        bar?.classList.add("chosen");
-        said.setAttribute("aria-live", "polite");
-        said.textContent = bar ? bar.textContent : `${name}: no trouble recorded`;
-      };
+      const show = (text) => put(said, text || rest);
       const at = (event) => {
         const box = drawing.getBoundingClientRect();
-        say(Math.floor(((event.clientX - box.left) / box.width) * 90));
+        const day = Math.min(89, Math.max(0, Math.floor(((event.clientX - box.left) / box.width) * 90)));
+        const bar = [...drawing.querySelectorAll("rect")].find((one) => +one.dataset.day <= day && day < +one.dataset.day + +one.dataset.days);
+        const date = new Date(`${figure.dataset.lastDay}T12:00:00Z`);
+        date.setUTCDate(date.getUTCDate() - 89 + day);
+        show(bar ? bar.textContent : date.toLocaleDateString(locale, { day: "numeric", month: "short", timeZone: "UTC" }));
       };
       drawing.addEventListener("pointerdown", at);
       drawing.addEventListener("pointermove", at);
-      drawing.addEventListener("pointerleave", () => (said.textContent = rest));
-      drawing.addEventListener("focus", () => say(day));
-      drawing.addEventListener("blur", () => (said.textContent = rest));
-      drawing.addEventListener("keydown", (event) => {
-        const step = { ArrowLeft: -1, ArrowRight: 1, Home: -90, End: 90 }[event.key];
-        if (step) { event.preventDefault(); say(day + step); }
-      });
+      drawing.addEventListener("pointerleave", () => show());
+      drawing.addEventListener("focusin", (event) => show(event.target.textContent));
+      drawing.addEventListener("focusout", () => show());
     }
   }
 
@@ -141,5 +177,5 @@
   listen(document);
   tick();
   setInterval(tick, 1000);
-  if ("refresh" in document.body.dataset) setTimeout(refresh, POLL_MS * (0.5 + Math.random() * 0.5));
+  setTimeout(refresh, POLL_MS * (0.5 + Math.random() * 0.5));
 })();

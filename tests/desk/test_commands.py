@@ -179,3 +179,51 @@ def test_exit_codes(arguments: list[str], code: int, words: str, tmp_path: Path)
     assert done.returncode == code
     assert words in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+# --- what was changed in the admin since ------------------------------------------------------------------------------
+
+
+def test_what_was_changed_in_the_admin_is_said_and_kept(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call_command("apply", str(file))
+    Component.objects.filter(slug="follow").update(name="Readings of followers")
+    Component.objects.create(page=Component.objects.first().page, slug="share", name="Sharing")  # type: ignore[union-attr]  # applied above
+    Template.objects.all().update(body="In better words.")
+    said(capsys)
+    file.write_text(file.read_text().replace("name: Log in, group", "name: Sign in, group"))
+    call_command("apply", str(file))
+    lines = said(capsys)
+    assert lines[0] == 'component login: name "Log in" → "Sign in"'
+    assert sum("kept" in line for line in lines) == 3
+    assert Component.objects.get(slug="follow").name == "Readings of followers"
+    assert Component.objects.filter(slug="share").exists()
+    assert Template.objects.get().body == "In better words."
+    call_command("apply", str(file), "--overwrite")
+    assert Component.objects.get(slug="follow").name == "Readings"
+    assert not Component.objects.filter(slug="share").exists()
+
+
+def test_what_was_deleted_in_the_admin_does_not_come_back_by_itself(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call_command("apply", str(file))
+    Policy.objects.all().delete()
+    said(capsys)
+    call_command("apply", str(file))
+    assert "note: policies: changed in the admin since the last apply, kept" in said(capsys)[1]
+    assert not Policy.objects.exists()
+
+
+def test_a_long_text_is_shown_line_by_line(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("apply", str(file))
+    said(capsys)
+    file.write_text(file.read_text().replace('body: "We look."', 'body: "We look hard."'))
+    call_command("apply", str(file), "--dry-run")
+    assert said(capsys)[:3] == [
+        "template down: body changed",
+        "    - We look.",
+        "    + We look hard.",
+    ]
+    assert Template.objects.get().body == "We look."

@@ -15,7 +15,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from public.publish import Publisher, write
+from public.files import write
+from public.publish import Publisher
 from public.serve import CHECK_EVERY_S, PublishedFiles
 from public.snapshot import Checked, Snapshot
 from tests.public.cast import MAJOR, component, incident, snapshot, update
@@ -167,7 +168,8 @@ def test_news_appear_by_themselves_and_the_sentence_is_not_read_out_again(
     site.publish(down(incidents=(fact,)))
     time.sleep(CHECK_EVERY_S)  # the server may remember what it has just read for so long
     page.clock.fast_forward(31_000)
-    page.get_by_text("We have found the cause.").wait_for(timeout=10_000)
+    page.locator(".update").get_by_text("We have found the cause.").wait_for(timeout=10_000)
+    assert page.locator("#news").text_content() == "We have found the cause."
     assert page.evaluate("window.sentence.isConnected")
 
 
@@ -187,15 +189,15 @@ def test_the_page_works_without_scripts(browser: Browser, site: Site) -> None:
         assert part in text
 
 
-def test_an_arrow_key_reads_a_day_of_the_bars(page: Page, site: Site) -> None:
+def test_a_bad_day_takes_the_focus_and_is_read(page: Page, site: Site) -> None:
     site.publish(down())
     page.goto(site.url)
-    drawing = page.locator(".bars svg").first
-    drawing.focus()
+    bar = page.locator(".bars rect").last
+    bar.focus()
     assert "not working 1 h" in (page.locator("[data-said]").first.text_content() or "")
-    drawing.press("ArrowLeft")
-    drawing.press("ArrowLeft")
-    assert "no trouble recorded" in (page.locator("[data-said]").first.text_content() or "")
+    assert "not working 1 h" in (bar.text_content() or "")
+    bar.blur()
+    assert page.locator("[data-said]").first.text_content() == "90 days"
 
 
 def banner(page: Page, site: Site, attributes: str = "") -> str:

@@ -15,17 +15,17 @@ ATOM = "{http://www.w3.org/2005/Atom}"
 
 
 def items(taken: Snapshot) -> list[dict[str, str]]:
-    channel = ElementTree.fromstring(feeds.rss(taken)).find("channel")
+    channel = ElementTree.fromstring(feeds.rss(feeds.of_page(taken))).find("channel")
     assert channel is not None
     return [{part.tag: part.text or "" for part in item} for item in channel.findall("item")]
 
 
 def entries(taken: Snapshot) -> list[ElementTree.Element]:
-    return ElementTree.fromstring(feeds.atom(taken)).findall(f"{ATOM}entry")
+    return ElementTree.fromstring(feeds.atom(feeds.of_page(taken))).findall(f"{ATOM}entry")
 
 
 def test_rss_says_whose_history_it_is() -> None:
-    root = ElementTree.fromstring(feeds.rss(snapshot()))
+    root = ElementTree.fromstring(feeds.rss(feeds.of_page(snapshot())))
     assert root.tag == "rss"
     assert root.attrib["version"] == "2.0"
     assert root.findtext("channel/title") == "Follow status - Incident History"
@@ -69,7 +69,7 @@ def test_a_maintenance_in_progress_is_labelled_in_plain_letters() -> None:
 
 
 def test_atom_has_what_rfc_4287_wants() -> None:
-    root = ElementTree.fromstring(feeds.atom(snapshot(incident())))
+    root = ElementTree.fromstring(feeds.atom(feeds.of_page(snapshot(incident()))))
     assert root.findtext(f"{ATOM}id") == "tag:status.example.org,2005:/history"
     assert datetime.fromisoformat(root.findtext(f"{ATOM}updated") or "") == NOW
     assert root.findtext(f"{ATOM}author/{ATOM}name") == PAGE.name

@@ -12,9 +12,11 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+import brotli
 import pytest
 
-from public.publish import Publisher, write
+from public.files import write
+from public.publish import Publisher
 from public.serve import CHECK_EVERY_S, PublishedFiles
 from tests.public.cast import incident, snapshot
 
@@ -128,7 +130,7 @@ def test_writing_to_a_page_is_the_application_s(port: int, published: Path, meth
     "path",
     [
         "/../secret", "/%2e%2e/secret", "/incidents/../../secret", "/incidents/%2e%2e%2f%2e%2e%2fsecret",
-        "//etc/passwd", "/.published", "/.unknown/index.html", "/index.html", "/index.html.gz", "/history.gz",
+        "//etc/passwd", "/.published", "/.unknown/index.html", "/index.html", "/index.html.gz", "/history.gz", "/history.br", "/es/index.html",
         "/incidents//incident0001", "/incidents%5c..%5c..%5csecret", "/history%00.json", "/history/",
     ],
 )  # fmt: skip
@@ -146,28 +148,39 @@ def test_head_has_the_headers_and_no_body(port: int, published: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("accepted", "packed"),
+    ("accepted", "coding"),
     [
-        ("gzip", True),
-        ("br, gzip;q=0.5", True),
-        ("*", True),
-        ("gzip;q=0", False),
-        ("br", False),
-        ("", False),
+        ("gzip", "gzip"),
+        ("gzip, deflate, br, zstd", "br"),
+        ("br, gzip;q=0.5", "br"),
+        ("br;q=0, gzip", "gzip"),
+        ("*", "br"),
+        ("*, br;q=0.0", "gzip"),
+        ("gzip;q=0", ""),
+        ("identity", ""),
+        ("", ""),
     ],
 )
 def test_it_is_compressed_for_who_takes_it(
-    port: int, published: Path, accepted: str, packed: bool
+    port: int, published: Path, accepted: str, coding: str
 ) -> None:
     status, headers, body = ask(port, "/", Accept_Encoding=accepted)
-    assert ("content-encoding" in headers) is packed
+    assert headers.get("content-encoding", "") == coding
     assert headers["vary"] == "Accept-Encoding"
-    assert (gzip.decompress(body) if packed else body) == (published / "index.html").read_bytes()
+    unpack = {"gzip": gzip.decompress, "br": brotli.decompress, "": bytes}[coding]
+    assert unpack(body) == (published / "index.html").read_bytes()
 
 
-def test_a_compressed_twin_of_another_content_is_not_sent(port: int, published: Path) -> None:
-    (published / "index.html.gz").write_bytes(gzip.compress(b"another"))
-    status, headers, body = ask(port, "/", Accept_Encoding="gzip")
+@pytest.mark.parametrize(
+    ("ending", "packed"),
+    [(".gz", gzip.compress(b"another")), (".br", brotli.compress(b"another")), (".br", b"no")],
+)
+def test_a_compressed_twin_of_another_content_is_not_sent(
+    port: int, published: Path, ending: str, packed: bytes
+) -> None:
+    (published / f"index.html{ending}").write_bytes(packed)
+    coding = {".gz": "gzip", ".br": "br"}[ending]
+    status, headers, body = ask(port, "/", Accept_Encoding=coding)
     assert "content-encoding" not in headers
     assert body == (published / "index.html").read_bytes()
 

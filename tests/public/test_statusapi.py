@@ -10,7 +10,7 @@ import pytest
 
 from incidents.facts import ComponentFact, IncidentFact
 from incidents.lifecycle import ComponentStatus, Impact, Status
-from public import statusapi, words
+from public import badges, statusapi, words
 from public.snapshot import Snapshot
 from public.words import State
 from tests.public.cast import (
@@ -215,8 +215,8 @@ def test_the_banner_speaks_spanish_and_falls_back_to_english() -> None:
 
 @pytest.mark.parametrize("status", list(ComponentStatus))
 def test_a_badge_says_its_state_in_a_word(status: ComponentStatus) -> None:
-    badges = dict(statusapi.badges(snapshot(components=(component(status=status),))))
-    svg = ElementTree.fromstring(badges["badge/follow.svg"])
+    found = dict(badges.badges(snapshot(components=(component(status=status),))))
+    svg = ElementTree.fromstring(found["badge/follow.svg"])
     word = words.COMPONENT_WORDS["en"][words.component_state(component(status=status))]
     assert svg.attrib["aria-label"] == f"Follow: {word}"
     assert word in "".join(svg.itertext())
@@ -224,8 +224,8 @@ def test_a_badge_says_its_state_in_a_word(status: ComponentStatus) -> None:
 
 def test_a_badge_of_a_hostile_name_is_still_xml() -> None:
     name = '<script>alert("1")</script> & كلمة 🩸'
-    badges = dict(statusapi.badges(snapshot(components=(component(name=name, status=FINE),))))
-    svg = ElementTree.fromstring(badges["badge/follow.svg"])
+    found = dict(badges.badges(snapshot(components=(component(name=name, status=FINE),))))
+    svg = ElementTree.fromstring(found["badge/follow.svg"])
     assert svg.attrib["aria-label"] == f"{name}: working"
     assert not list(svg.iter("{http://www.w3.org/2000/svg}script"))
 

@@ -23,6 +23,9 @@ class Command(DeskCommand):
         parser.add_argument(
             "--dry-run", action="store_true", help="say what would change, and change nothing"
         )
+        parser.add_argument(
+            "--overwrite", action="store_true", help="let the file win over what was changed in the admin since"
+        )  # fmt: skip
 
     def handle(self, *args: Any, **options: Any) -> None:  # Any: Django's signature
         path, dry_run = options["file"], options["dry_run"]
@@ -31,12 +34,14 @@ class Command(DeskCommand):
             site = siteconfig.parse(_text(path), around=applying.surroundings(), file=name)
         except BadSite as error:
             raise CommandError(str(error)) from None
-        changes = applying.apply(site, now=timezone.now(), dry_run=dry_run)
-        for line in changes or ["nothing to change"]:
+        done = applying.apply(
+            site, now=timezone.now(), dry_run=dry_run, overwrite=options["overwrite"]
+        )
+        for line in done.changes or ["nothing to change"]:
             self.stdout.write(line)
-        for line in applying.notes(site):
+        for line in [*done.kept, *applying.notes(site)]:
             self.stdout.write(f"note: {line}")
-        if dry_run and changes:
+        if dry_run and done.changes:
             self.stdout.write("note: this was a dry run; nothing was changed")
 
 

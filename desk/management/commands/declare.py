@@ -6,7 +6,9 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
+from desk.far import FarError, FarServer
 from desk.management.commands._command import DeskCommand
+from desk.management.commands._far import add_server, said, server_of
 from incidents import reads, services
 from incidents.lifecycle import (
     OPEN,
@@ -52,25 +54,46 @@ class Command(DeskCommand):
         parser.add_argument(
             "--quiet", action="store_true", help="show it on the page, message nobody"
         )
+        add_server(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:  # Any: Django's signature
-        page, now = reads.the_page(), timezone.now()
-        template = template_of(page, options["template"])
-        promise_s = options["next_update_in"] or (template.next_update_in_s if template else None)
-        impact = options["impact"] or (template.impact if template else "")
         try:
-            incident = services.declare(
-                page=page, name=options["name"] or (template.name if template else ""),
-                body=options["body"] or (template.body if template else ""),
-                what_to_do=options["what_to_do"] or (template.what_to_do if template else ""),
-                status=Status(options["status"]), components=states(page, options["component"]),
-                impact=Impact(impact) if impact else None, template=template, published=not options["draft"],
-                next_update_by=now + timedelta(seconds=promise_s) if promise_s else None,
-                audience=Audience.NOBODY if options["quiet"] else Audience.EVERYONE, actor=ACTOR, now=now,
-            )  # fmt: skip
-        except (Refused, IllegalMove) as error:
+            far = server_of(options)
+            self.stdout.write(_declare_far(far, options) if far else _declare(options))
+        except FarError as error:
             raise CommandError(str(error)) from None
-        self.stdout.write(incident.uid)
+
+
+def _declare(options: dict[str, Any]) -> str:  # Any: argparse's values
+    page, now = reads.the_page(), timezone.now()
+    template = template_of(page, options["template"])
+    promise_s = options["next_update_in"] or (template.next_update_in_s if template else None)
+    impact = options["impact"] or (template.impact if template else "")
+    try:
+        incident = services.declare(
+            page=page, name=options["name"] or (template.name if template else ""),
+            body=options["body"] or (template.body if template else ""),
+            what_to_do=options["what_to_do"] or (template.what_to_do if template else ""),
+            status=Status(options["status"]), components=states(page, options["component"]),
+            impact=Impact(impact) if impact else None, template=template, published=not options["draft"],
+            next_update_by=now + timedelta(seconds=promise_s) if promise_s else None,
+            audience=Audience.NOBODY if options["quiet"] else Audience.EVERYONE, actor=ACTOR, now=now,
+        )  # fmt: skip
+    except (Refused, IllegalMove) as error:
+        raise CommandError(str(error)) from None
+    return str(incident.uid)
+
+
+def _declare_far(far: FarServer, options: dict[str, Any]) -> str:  # Any: argparse's values
+    if options["draft"]:
+        raise FarError("--draft works on this installation only: /v1 has no drafts")
+    template = far.template(options["template"]) if options["template"] else {}
+    words = {"name": options["name"] or template.get("title", ""), "status": options["status"]}
+    if template:
+        words["body"] = template["body"]
+    if options["impact"]:
+        words["impact_override"] = options["impact"]
+    return far.declare(words | said(options, far, timezone.now()))
 
 
 def template_of(page: Page, slug: str) -> Template | None:

@@ -5,8 +5,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from desk.management.commands._command import DeskCommand
-from desk.management.commands.update import incident_of, say
-from incidents.lifecycle import Status, is_maintenance
+from desk.management.commands._far import add_server
+from desk.management.commands.update import OVER, say
 
 
 class Command(DeskCommand):
@@ -23,9 +23,7 @@ class Command(DeskCommand):
         parser.add_argument(
             "--quiet", action="store_true", help="show it on the page, message nobody"
         )
+        add_server(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:  # Any: Django's signature
-        planned = is_maintenance(Status(incident_of(options["incident"]).status))
-        self.stdout.write(
-            str(say(options, status=Status.COMPLETED if planned else Status.RESOLVED))
-        )
+        self.stdout.write(str(say(options, status=OVER)))

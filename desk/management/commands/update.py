@@ -6,11 +6,15 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
+from desk.far import FarError, FarServer
 from desk.management.commands._command import DeskCommand
+from desk.management.commands._far import add_server, said, server_of
 from desk.management.commands.declare import ACTOR, states
 from incidents import services
-from incidents.lifecycle import Audience, IllegalMove, Refused, Status
+from incidents.lifecycle import Audience, IllegalMove, Refused, Status, is_maintenance
 from incidents.models import Incident
+
+OVER = "over"  # what resolve says: resolved, or completed for a maintenance
 
 
 class Command(DeskCommand):
@@ -33,14 +37,34 @@ class Command(DeskCommand):
         parser.add_argument(
             "--quiet", action="store_true", help="show it on the page, message nobody"
         )
+        add_server(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:  # Any: Django's signature
         self.stdout.write(str(say(options, status=options["status"])))
 
 
 def say(options: dict[str, Any], *, status: str) -> int:  # Any: argparse's values
-    """Post what was typed; return the update's number. Raises CommandError."""
+    """Post what was typed, here or far away; return the update's number. Raises CommandError."""
+    try:
+        far = server_of(options)
+        return _say_far(far, options, status) if far else _say(options, status=status)
+    except FarError as error:
+        raise CommandError(str(error)) from None
+
+
+def _say_far(far: FarServer, options: dict[str, Any], status: str) -> int:
+    row = far.incident(options["incident"])
+    if status == OVER:
+        status = "completed" if row["scheduled_for"] else "resolved"
+    words = {"status": status or row["status"]}
+    return far.post(row["id"], words | said(options, far, timezone.now()))
+
+
+def _say(options: dict[str, Any], *, status: str) -> int:
     incident, now = incident_of(options["incident"]), timezone.now()
+    if status == OVER:
+        planned = is_maintenance(Status(incident.status))
+        status = Status.COMPLETED if planned else Status.RESOLVED
     promise_s = options.get("next_update_in")
     try:
         update = services.publish_update(

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 from django.utils import timezone
 
-from public import notice, snapshot, watchdog
+from public import clock, notice, snapshot, watchdog
 from public.publish import Publisher
 
 MIRRORS_WAIT_S = 30.0
@@ -48,7 +48,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         folder = Path(settings.PUBLISH_DIR)
-        publisher = Publisher(folder, settings.PUBLISH_MIRRORS)
+        publisher = clock.opened(folder)
         try:
             if options["break_glass"]:
                 written = self._by_hand(publisher, options["break_glass"])

@@ -1,0 +1,138 @@
+"""What publishing one update costs, with a long history and a short one: a process of its own with a fresh database."""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import django
+
+ROOT = Path(__file__).resolve().parent.parent
+ROUNDS = 5
+RESTORE_PASSES = 26
+START_S = 240.0
+
+
+def measured(days: int, folder: Path) -> dict[str, float]:
+    """Return `publish_s` (median), `worst_s`, and sizes in bytes of the index with one open incident."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.publishing", "--days", str(days)],
+        cwd=ROOT,
+        env={**os.environ, "DATA_DIR": str(folder), "DATABASE_URL": "", "PUBLISH_DIR": ""},
+        capture_output=True,
+        text=True,
+        timeout=START_S,
+        check=True,
+    )
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _main(days: int) -> None:
+    from django.conf import settings
+    from django.core.management import call_command
+    from django.utils import timezone
+
+    from benchmarks import crowd
+    from incidents import services
+    from incidents.lifecycle import ComponentStatus, Status
+    from incidents.models import Component
+    from public import clock
+
+    call_command("migrate", verbosity=0, interactive=False)
+    page = crowd.build(since=timedelta(days=days))
+    started = time.perf_counter()
+    clock.tick(timezone.now())
+    first_s = time.perf_counter() - started
+    for number in range(
+        RESTORE_PASSES
+    ):  # a new folder gets the pages of old incidents back, some in each pass
+        clock.tick(timezone.now() + timedelta(seconds=11 * (number + 1)))
+    part = Component.objects.get(slug="part-7")
+    incident = services.declare(
+        page=page, name="Followers may not receive readings or alerts", body="We are looking. " * 10,
+        what_to_do="Check the wearer or their own device now.", actor="benchmark", now=timezone.now(),
+        components={part: ComponentStatus.MAJOR_OUTAGE},
+    )  # fmt: skip
+    clock.tick(timezone.now())
+    took = []
+    for number in range(ROUNDS):
+        now = timezone.now()
+        services.publish_update(
+            incident, status=Status.IDENTIFIED, body=f"We have found the cause ({number}). " * 5,
+            actor="benchmark", now=now, next_update_by=now + timedelta(minutes=20),
+        )  # fmt: skip
+        started = time.perf_counter()
+        clock.tick(timezone.now())
+        took.append(time.perf_counter() - started)
+    folder = Path(settings.PUBLISH_DIR)
+    index = folder / "index.html"
+    sizes = {
+        "index_bytes": index.stat().st_size,
+        "index_gzip_bytes": (folder / "index.html.gz").stat().st_size,
+        "index_brotli_bytes": (folder / "index.html.br").stat().st_size,
+        "files": sum(1 for path in folder.rglob("*") if path.is_file()),
+    }
+    print(
+        json.dumps(
+            {"publish_s": statistics.median(took), "worst_s": max(took), "first_s": first_s} | sizes
+        )
+    )
+
+
+def _again(seconds: float) -> None:
+    from django.utils import timezone
+
+    from incidents import services
+    from incidents.lifecycle import Status
+    from incidents.models import Incident
+    from public import clock
+
+    incident = Incident.objects.order_by("-id").first()
+    assert incident is not None
+    clock.tick(timezone.now())
+    print("publishing", flush=True)
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        services.publish_update(
+            incident, status=Status.IDENTIFIED, body="We have found the cause. " * 5,
+            actor="benchmark", now=timezone.now(),
+        )  # fmt: skip
+        clock.tick(timezone.now())
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.publishing")
+    parser.add_argument("--days", type=int, default=30, help="how long it has been running")
+    parser.add_argument(
+        "--again",
+        type=float,
+        metavar="S",
+        help="publish one update after the other on what is there",
+    )
+    options = parser.parse_args()
+    os.environ["DJANGO_SETTINGS_MODULE"] = "statuspage.settings"
+    django.setup()
+    if options.again:
+        _again(options.again)
+    else:
+        _main(options.days)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
+
+
+def compared() -> tuple[dict[str, float], dict[str, float]]:
+    """Return the figures of one month and of five years."""
+    with tempfile.TemporaryDirectory(prefix="sp-publish-") as folder:
+        month = measured(30, Path(folder) / "month")
+        years = measured(5 * 365, Path(folder) / "years")
+    return month, years

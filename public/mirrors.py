@@ -1,0 +1,154 @@
+"""Further places for the same files: folders, and buckets that speak S3."""
+
+import logging
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from public import files, serve
+
+log = logging.getLogger(__name__)
+
+MIRRORS_MAX = 4
+FILES_MAX = 20_000  # waiting for a mirror that hangs; a whole installation is smaller
+S3 = "s3://"
+_CONNECT_S, _READ_S, _TRIES = 5, 15, 2
+
+
+class Place(Protocol):
+    """Where a mirror keeps its files; both raise Unreachable or OSError."""
+
+    def write(self, path: str, body: bytes) -> None: ...
+
+    def remove(self, path: str) -> None: ...
+
+
+class Unreachable(Exception):
+    """A bucket does not take what it was given; the text says why."""
+
+
+class Folder:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def write(self, path: str, body: bytes) -> None:
+        files.write(self._folder, path, body)
+
+    def remove(self, path: str) -> None:
+        files.remove(self._folder, path)
+
+
+class Bucket:
+    """A bucket at s3://bucket/prefix; keys and endpoint are the AWS SDK's own variables."""
+
+    def __init__(self, address: str) -> None:
+        parts = urlsplit(address)
+        self._name, self._prefix = parts.netloc, parts.path.strip("/")
+        limits = Config(
+            connect_timeout=_CONNECT_S,
+            read_timeout=_READ_S,
+            retries={"total_max_attempts": _TRIES, "mode": "standard"},
+        )
+        self._client = boto3.session.Session().client("s3", config=limits)
+
+    def write(self, path: str, body: bytes) -> None:
+        # Not compressed: a bucket cannot ask who takes what. Its CDN can.
+        try:
+            self._client.put_object(
+                Bucket=self._name,
+                Key=self._key(path),
+                Body=body,
+                ContentType=serve.kind(path),
+                CacheControl=serve.CACHE,
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise Unreachable(str(error)) from error
+
+    def remove(self, path: str) -> None:
+        try:
+            self._client.delete_object(Bucket=self._name, Key=self._key(path))
+        except (BotoCoreError, ClientError) as error:
+            raise Unreachable(str(error)) from error
+
+    def _key(self, path: str) -> str:
+        return f"{self._prefix}/{path}" if self._prefix else path
+
+
+class Mirror:
+    """One further place, written by its own thread: a mirror that hangs holds nobody up."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._place: Place | None = None
+        # A newer content of a path replaces the waiting one.
+        self._waiting: dict[str, bytes | None] = {}
+        self._lock = threading.Lock()
+        self._news = threading.Event()
+        self._idle = threading.Event()
+        self._is_failing = False
+        threading.Thread(target=self._run, name=f"mirror {name}", daemon=True).start()
+
+    def put(self, path: str, body: bytes | None) -> None:
+        """Queue a file; None removes it."""
+        with self._lock:
+            if path in self._waiting or len(self._waiting) < FILES_MAX:
+                self._waiting.pop(path, None)  # to the end: the index stays last
+                self._waiting[path] = body
+
+    def wake(self) -> None:
+        self._idle.clear()
+        self._news.set()
+
+    def finish(self, timeout_s: float) -> None:
+        self._idle.wait(timeout_s)
+
+    def _run(self) -> None:
+        while True:
+            self._news.wait()
+            self._news.clear()
+            with self._lock:
+                batch, self._waiting = self._waiting, {}
+            self._write_all(batch)
+            if not self._news.is_set():
+                self._idle.set()
+
+    def _write_all(self, batch: dict[str, bytes | None]) -> None:
+        done = 0
+        try:
+            place = self._place = self._place or _open(self._name)
+            for path, body in batch.items():
+                if body is None:
+                    place.remove(path)
+                else:
+                    place.write(path, body)
+                done += 1
+            self._is_failing = False
+        except (OSError, Unreachable, BotoCoreError, ValueError) as error:
+            if not self._is_failing:
+                why = error.strerror if isinstance(error, OSError) else error
+                log.warning("The mirror %s cannot be written: %s.", self._name, why)
+            self._is_failing = True
+            with self._lock:  # for the next pass, unless something newer waits already
+                self._waiting = dict(list(batch.items())[done:]) | self._waiting
+
+
+def _open(name: str) -> Place:
+    return Bucket(name) if name.startswith(S3) else Folder(Path(name))
+
+
+def open_all(names: Sequence[str]) -> list[Mirror]:
+    mirrors = []
+    for name in names[:MIRRORS_MAX]:
+        if "://" in name and not name.startswith(S3):
+            log.warning(
+                "PUBLISH_MIRRORS names %s; a mirror is a folder or s3://bucket/prefix.", name
+            )
+        else:
+            mirrors.append(Mirror(name))
+    return mirrors
