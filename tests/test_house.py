@@ -22,6 +22,7 @@ PURE = [
         "notifications/routing.py",
         "notifications/retry.py",
         "notifications/reach.py",
+        "notifications/breaker.py",
     ),
     *("public/pages.py", "public/shown.py", "public/statusapi.py", "public/feeds.py"),
     *("public/bars.py", "public/plots.py", "public/times.py", "public/richtext.py"),
