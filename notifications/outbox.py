@@ -3,10 +3,12 @@
 from notifications.claiming import (
     LEASE_S,
     Claim,
+    Due,
     admit,
     claim,
     is_served,
     release,
+    take,
     waiting_channels,
 )
 from notifications.dbtime import database_now
@@ -14,12 +16,13 @@ from notifications.fanning import audience, fan_out, has_more
 from notifications.opening import ENTRY_VALID, open_entries
 from notifications.pacing import reserve
 from notifications.settling import Settlement, settle, sweep_leases
-from notifications.stopping import halt
+from notifications.stopping import halt, settle_what_is_halted
 
 __all__ = [
     "ENTRY_VALID",
     "LEASE_S",
     "Claim",
+    "Due",
     "Settlement",
     "admit",
     "audience",
@@ -33,6 +36,8 @@ __all__ = [
     "release",
     "reserve",
     "settle",
+    "settle_what_is_halted",
     "sweep_leases",
+    "take",
     "waiting_channels",
 ]

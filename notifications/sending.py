@@ -15,7 +15,7 @@ from notifications import channels, entries, outbox, pacing
 from notifications.breaker import Breaker
 from notifications.channels import Channel, Outcome, Recipient, Result, refused
 from notifications.models import Broadcast, Delivery
-from notifications.outbox import Claim, Settlement
+from notifications.outbox import Claim, Due, Settlement
 from notifications.routing import SOCIAL
 from subscribers import addresses
 from subscribers import services as people
@@ -32,6 +32,9 @@ ASK_AGAIN_S = 1.0  # house.md: the database is asked again when its last answer 
 LEASE_MARGIN_S = (
     10.0  # a send that starts now must end before the lease does: the longest provider timeout
 )
+# Outcomes written in one statement: so many may be told twice when a worker is killed.
+SETTLE_ROWS = 50
+TAKE_ROWS_MIN = 20  # groups below this are claimed in batches and admitted one by one
 SETTLE_S = 0.5  # an outcome is written at the latest after so long
 PACE_AHEAD_S = 2.0  # a rate-limited account is booked for so long at a time
 # Of a process that serves several channels, so many threads at most may be with one of them: a provider that hangs must
@@ -79,12 +82,22 @@ def _drain(channel: str, course: _Course, ends: float, batches_max: int) -> int:
         allowance = course.breaker.allowance(started)
         if _stop.is_set() or started > ends or allowance == 0 or pacing.held_s(channel) > 0:
             break
-        claimed = outbox.claim(channel, rows=allowance or course.rows)
-        if claimed is None:
+        opened = _channel(channel)
+        found = _next(opened, allowance or course.rows)
+        if found is None:
             break
-        settled += _Batch(_channel(channel), claimed, course.breaker, started).send()
+        claimed, admitted = found
+        settled += _Batch(opened, claimed, admitted, course.breaker, started).send()
         course.rows = _rows(len(claimed.ids), time.monotonic() - started)
     return settled
+
+
+def _next(channel: Channel, rows: int) -> tuple[Claim, list[Due]] | None:
+    """Return the next batch; one that goes out at once is admitted with its claim, one that is paced group by group."""
+    if channel.per_s is None and channel.group >= TAKE_ROWS_MIN:
+        return outbox.take(channel.name, rows=min(rows, channel.group))
+    claimed = outbox.claim(channel.name, rows=rows)
+    return (claimed, []) if claimed else None
 
 
 def _rows(rows: int, took_s: float) -> int:
@@ -107,16 +120,24 @@ def _channel(name: str) -> Channel:
 class _Batch:
     """One claimed batch on its way through a channel."""
 
-    def __init__(self, channel: Channel, claimed: Claim, breaker: Breaker, started: float) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        claimed: Claim,
+        admitted: Sequence[Due],
+        breaker: Breaker,
+        started: float,
+    ) -> None:
         self._channel = channel
         self._claim = claimed
+        self._admitted = admitted
         self._breaker = breaker
         self._lease_ends = started + outbox.LEASE_S - LEASE_MARGIN_S
         self._broadcast = Broadcast.objects.select_related("update_entry", "letter").get(
             pk=claimed.broadcast
         )
         self._is_social = channel.name in SOCIAL
-        self._pulled: dict[str, Delivery] = {}  # the provider may have these from here on
+        self._pulled: dict[str, Due] = {}  # the provider may have these from here on
         self._critical = True
         self._held = False
         self._open: list[Settlement] = []
@@ -138,6 +159,9 @@ class _Batch:
 
     def _recipients(self) -> Iterator[Recipient]:
         """Yield who may be sent to, each checked within the last second; pulling is the permission to send."""
+        if self._admitted:
+            yield from self._group_of(self._admitted, time.monotonic())
+            return
         size = self._group()
         for start in range(0, len(self._claim.ids), size):
             ids = self._claim.ids[start : start + size]
@@ -147,7 +171,7 @@ class _Batch:
             if time.monotonic() + wait_s > self._lease_ends:
                 return
             _stop.wait(wait_s)
-            yield from self._group_of(ids)
+            yield from self._group_of(self._admit(ids), time.monotonic())
 
     def _must_end(self) -> bool:
         """Stopped, out of time, or the provider is not to be tried any more: the rest is given back."""
@@ -168,9 +192,8 @@ class _Batch:
         rate = self._channel.per_s
         return outbox.reserve(self._channel.name, rate, messages) if rate else 0.0
 
-    def _group_of(self, ids: Sequence[int]) -> Iterator[Recipient]:
-        queue = deque(self._admit(ids))
-        asked = time.monotonic()
+    def _group_of(self, admitted: Sequence[Due], asked: float) -> Iterator[Recipient]:
+        queue = deque(admitted)
         gap_s = 1.0 / self._channel.per_s if self._channel.per_s else 0.0
         while queue and not _stop.is_set():
             if time.monotonic() - asked > ASK_AGAIN_S:
@@ -190,7 +213,7 @@ class _Batch:
             if gap_s:
                 _stop.wait(gap_s)  # the account's rate, within the slot booked for this group
 
-    def _admit(self, ids: Sequence[int]) -> list[Delivery]:
+    def _admit(self, ids: Sequence[int]) -> list[Due]:
         """Settle what is known and ask for the next group in one transaction: one commit instead of two."""
         with transaction.atomic():
             self._settle()
@@ -202,7 +225,8 @@ class _Batch:
             people.confirm_by_challenge(letter, now=datetime.now(UTC))
         self._open.append(Settlement(self._pulled[delivery], outcome, datetime.now(UTC)))
         self._judge(outcome)
-        if time.monotonic() - self._last_settled > SETTLE_S:
+        full = len(self._open) >= SETTLE_ROWS
+        if full or time.monotonic() - self._last_settled > SETTLE_S:
             self._settle()
 
     def _judge(self, outcome: Outcome) -> None:
@@ -235,7 +259,7 @@ class _Batch:
         self._last_settled = time.monotonic()
 
 
-def recipient(delivery: Delivery, broadcast: Broadcast, *, social: bool) -> Recipient:
+def recipient(delivery: Delivery | Due, broadcast: Broadcast, *, social: bool) -> Recipient:
     """Return the delivery as a channel sees it."""
     person = delivery.subscription
     earlier = _earlier_ids(delivery, broadcast) if social else ()
@@ -254,7 +278,7 @@ def recipient(delivery: Delivery, broadcast: Broadcast, *, social: bool) -> Reci
     )
 
 
-def _earlier_ids(delivery: Delivery, broadcast: Broadcast) -> tuple[str, ...]:
+def _earlier_ids(delivery: Delivery | Due, broadcast: Broadcast) -> tuple[str, ...]:
     earlier = Delivery.objects.filter(
         subscription=delivery.subscription_id, broadcast__incident=broadcast.incident_id,
         broadcast__number__lt=broadcast.number,

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection, models, transaction
 
 from notifications.channels import Outcome, Result
+from notifications.claiming import Due
 from notifications.dbtime import database_now
 from notifications.models import (
     HANDED_OVER,
@@ -25,7 +27,7 @@ SWEEP_ROWS_MAX = 5_000
 class Settlement:
     """One outcome with the instant at which it was known, and what deciding about it needs."""
 
-    delivery: Delivery
+    delivery: Delivery | Due
     outcome: Outcome
     at: datetime
 
@@ -54,7 +56,7 @@ def settle(settlements: Sequence[Settlement], *, lease: str, provider: str, crit
         quicker = sum(_already_settled(item, provider) for item in late)
         Attempt.objects.bulk_create(
             Attempt(
-                delivery=item.delivery,
+                delivery_id=item.delivery.pk,
                 at=item.at,
                 result=item.outcome.result,
                 why=item.outcome.why[:255],
@@ -72,20 +74,22 @@ def _write(
     settlements: Sequence[Settlement], *, lease: str, provider: str, critical: bool
 ) -> set[int]:
     """One UPDATE for the whole group: one by one costs twenty times the database's time (docs/decisions.md, "The line")."""
+    columns: list[list[Any]] = [[] for _ in _COLUMNS]
     stamp = connection.ops.adapt_datetimefield_value
-    params: list[object] = []
     for item in settlements:
         word = _word(item, critical=critical)
         named = (item.outcome.provider or provider)[:32]
-        params += [
+        row = (
             item.delivery.pk, word.state.value, stamp(word.due_at), stamp(item.at), word.maybe_sent,
             named if word.state is not DeliveryState.PENDING else item.delivery.provider,
             word.provider_id, word.why,
-        ]  # fmt: skip
+        )  # fmt: skip
+        for column, value in zip(columns, row, strict=True):
+            column.append(value)
     table = connection.ops.quote_name(Delivery._meta.db_table)
-    rows = ", ".join(["(%s, %s, %s, %s, %s, %s, %s, %s)"] * len(settlements))
+    said, params = _table(columns)
     sql = f"""
-        WITH said (id, state, due_at, told_at, maybe_sent, provider, provider_id, why) AS (VALUES {rows})
+        WITH said ({", ".join(_COLUMNS)}) AS ({said})
         UPDATE {table} SET
             state = said.state, due_at = said.due_at, why = said.why, lease = '', provider = said.provider,
             maybe_sent = {table}.maybe_sent OR said.maybe_sent,
@@ -96,6 +100,20 @@ def _write(
     with connection.cursor() as cursor:
         cursor.execute(sql, [*params, lease])
         return {row[0] for row in cursor.fetchall()}
+
+
+_COLUMNS = ("id", "state", "due_at", "told_at", "maybe_sent", "provider", "provider_id", "why")
+_TYPES = ("bigint", "text", "timestamptz", "timestamptz", "boolean", "text", "text", "text")
+
+
+def _table(columns: list[list[Any]]) -> tuple[str, list[Any]]:
+    """Return the columns as a SELECT and its parameters: arrays on PostgreSQL, a parameter for each value elsewhere."""
+    if connection.vendor == "postgresql":
+        arrays = ", ".join(f"%s::{kind}[]" for kind in _TYPES)
+        return f"SELECT * FROM unnest({arrays})", list(columns)
+    row = f"({', '.join(['%s'] * len(columns))})"
+    rows = ", ".join([row] * len(columns[0]))
+    return f"VALUES {rows}", [value for values in zip(*columns, strict=True) for value in values]
 
 
 def _already_settled(item: Settlement, provider: str) -> int:
@@ -131,7 +149,7 @@ def _word(item: Settlement, *, critical: bool) -> _Word:
             return _unknown(delivery, item.at, why, critical=critical)
 
 
-def _unknown(delivery: Delivery, at: datetime, why: str, *, critical: bool) -> _Word:
+def _unknown(delivery: Delivery | Due, at: datetime, why: str, *, critical: bool) -> _Word:
     then = after_unknown(delivery.channel, delivery.attempts, critical)
     if not then.resend:
         return _Word(DeliveryState.UNKNOWN, delivery.due_at, maybe_sent=True, why=why)

@@ -6,6 +6,8 @@ from notifications.models import Broadcast, Delivery, DeliveryState
 
 HALT_ROWS = 5_000  # settled as halted in one statement
 
+HALTED_MAX = 20  # broadcasts looked at in one pass
+
 
 def halt(broadcast: Broadcast, *, now: datetime) -> None:
     """Stop all new sends of a broadcast: workers ask within a second, so nothing starts later than that.
@@ -23,3 +25,9 @@ def settle_halted(broadcast: int) -> int:
     return Delivery.objects.filter(pk__in=ids, state=DeliveryState.PENDING).update(
         state=DeliveryState.HALTED, why="halted by an operator"
     )
+
+
+def settle_what_is_halted() -> int:
+    """Settle one chunk of each halted broadcast that has still something waiting; return how many rows."""
+    halted = Broadcast.objects.filter(settled_at__isnull=True, halted_at__isnull=False)
+    return sum(map(settle_halted, halted.values_list("pk", flat=True)[:HALTED_MAX]))

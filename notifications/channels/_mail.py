@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from email.generator import BytesGenerator
 from email.message import Message
 from email.utils import format_datetime, formataddr, parseaddr
-from functools import cache
+from functools import cache, lru_cache
 from html import escape
 from io import BytesIO
 from pathlib import Path
@@ -126,7 +126,9 @@ def unsubscribe_headers(link: str) -> dict[str, str]:
 
 def message_id(notice: Notice, delivery: str, sender: str) -> str:
     """Return the id without its brackets: the same whenever this delivery is sent again."""
-    what = f"inc-{_token(notice.thread)}.u{notice.sequence}" if notice.thread else notice.kind
+    what = (
+        f"inc-{_thread_token(notice.thread)}.u{notice.sequence}" if notice.thread else notice.kind
+    )
     return f"{what}.{_token(delivery)}@{host(sender)}"
 
 
@@ -135,6 +137,7 @@ def sender_header(notice: Notice, sender: str) -> str:
     return formataddr((clean_line(name or notice.sender), address), "utf-8")
 
 
+@lru_cache(maxsize=16)
 def host(sender: str) -> str:
     return parseaddr(sender)[1].rpartition("@")[2]
 
@@ -233,6 +236,11 @@ def _render(name: str, values: Mapping[str, object]) -> str:
 @cache
 def _engine() -> Engine:
     return Engine(dirs=[str(TEMPLATES)])
+
+
+@lru_cache(maxsize=64)
+def _thread_token(text: str) -> str:
+    return _token(text)
 
 
 def _token(text: str) -> str:

@@ -49,8 +49,7 @@ class _Job:
 class SmtpLine:
     """Keeps its connections between batches; one batch, of one thread, at a time."""
 
-    chunk = 1
-    group = 50
+    group = 200
 
     def __init__(
         self,

@@ -403,8 +403,8 @@ def test_an_outcome_settles_its_delivery(outcome: channels.Outcome, state: Deliv
     outbox.settle(
         [Settlement(delivery, outcome, SOON)], lease=claimed.lease, provider="test", critical=True
     )
-    delivery.refresh_from_db()
-    assert (delivery.state, delivery.lease) == (state, "")
+    settled = Delivery.objects.get(pk=delivery.pk)
+    assert (settled.state, settled.lease) == (state, "")
     assert Suppression.objects.exists() == outcome.dead
 
 
