@@ -1,4 +1,4 @@
-"""Stops: one broadcast by hand."""
+"""Stops: one broadcast by hand, a channel that spends too much, and all that a restored backup would say again."""
 
 from datetime import datetime
 
