@@ -22,7 +22,11 @@ class Voice:
         self._emergency = EmergencySender()
 
     def tick(self, now: datetime) -> None:
-        """Do one pass; every step is bounded and can run twice."""
+        """Do one pass; every step is bounded and can run twice.
+
+        Deliveries fall due by the database's clock: a host that is an hour ahead must not hold them back for an hour.
+        """
+        now = outbox.database_now()
         outbox.open_entries(now)
         if outbox.fan_out(now) and outbox.has_more():
             self._again()

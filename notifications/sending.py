@@ -6,7 +6,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
@@ -143,6 +143,8 @@ class _Batch:
         self._open: list[Settlement] = []
         self._settled = 0
         self._last_settled = time.monotonic()
+        # Outcomes are dated by the database's clock, moved on by this machine's steady one: its own may be wrong.
+        self._began, self._began_at = time.monotonic(), outbox.database_now()
 
     def send(self) -> int:
         notice = entries.kept_notice(self._broadcast, self._claim.language)
@@ -220,10 +222,11 @@ class _Batch:
             return outbox.admit(self._claim, ids)
 
     def _note(self, delivery: str, outcome: Outcome) -> None:
+        at = self._began_at + timedelta(seconds=time.monotonic() - self._began)
         letter = self._broadcast.letter
         if outcome.confirms and letter is not None:
-            people.confirm_by_challenge(letter, now=datetime.now(UTC))
-        self._open.append(Settlement(self._pulled[delivery], outcome, datetime.now(UTC)))
+            people.confirm_by_challenge(letter, now=at)
+        self._open.append(Settlement(self._pulled[delivery], outcome, at))
         self._judge(outcome)
         full = len(self._open) >= SETTLE_ROWS
         if full or time.monotonic() - self._last_settled > SETTLE_S:
