@@ -1,7 +1,8 @@
 """The way into every process of a fault test: `python -m tests.faults.entry MODULE ARGUMENTS…`.
 
 Reads FAULTS from the environment, a JSON object that only this file knows: `clock_s` moves this process's clock,
-`slow` names steps that pause (seconds), `mutant` a protection to remove, `ready` a folder where readiness is noted.
+`slow` names models whose saves pause (seconds), `chunk_rows` is how many a fan-out queues at once, `mutant` a protection to
+remove, `ready` a folder where readiness is noted.
 """
 
 import json
@@ -35,6 +36,8 @@ def main() -> None:
         moved = datetime.now(UTC) + timedelta(seconds=told["clock_s"])
         time_machine.travel(moved, tick=True).start()
     times.shorten()
+    if told.get("chunk_rows"):
+        times.constant("CHUNK_ROWS", told["chunk_rows"])
     for model, pause_s in told.get("slow", {}).items():
         _pause_before_writing(model, pause_s)
     if told.get("mutant"):

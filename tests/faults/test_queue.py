@@ -51,7 +51,7 @@ def overtaking_the_bulk(house: House) -> Verdict:
     services.publish_update(
         bulk, status=Status.IDENTIFIED, body="We know why.", actor="ann", now=datetime.now(UTC)
     )
-    house.start("clock")
+    house.start("clock", chunk_rows=5_000)  # as in the product
     until(lambda: Delivery.objects.count() >= WAITING, "a hundred thousand queued", within_s=60)
     house.start("worker-email")
     until(lambda: house.mails > 0, "bulk on its way")
