@@ -1,6 +1,7 @@
 """The way into every process of a fault test: `python -m tests.faults.entry MODULE ARGUMENTS…`.
 
-Reads FAULTS from the environment, a JSON object that only this file knows: `clock_s` moves this process's clock,
+Reads FAULTS from the environment, a JSON object that only this file knows: `clock_s` moves this process's clock, `slept` names a file
+with how long the machine slept,
 `slow` names models whose saves pause (seconds), `chunk_rows` is how many a fan-out queues at once, `mutant` a protection to
 remove, `ready` a folder where readiness is noted.
 """
@@ -35,6 +36,8 @@ def main() -> None:
     if told.get("clock_s"):
         moved = datetime.now(UTC) + timedelta(seconds=told["clock_s"])
         time_machine.travel(moved, tick=True).start()
+    if told.get("slept"):
+        _sleep_unnoticed(Path(told["slept"]))
     times.shorten()
     if told.get("chunk_rows"):
         times.constant("CHUNK_ROWS", told["chunk_rows"])
@@ -48,6 +51,16 @@ def main() -> None:
         module.main()
     else:
         runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+
+def _sleep_unnoticed(path: Path) -> None:
+    """Let the steady clock stand still for the seconds that `path` names, as in a machine that was suspended."""
+    real = time.monotonic
+
+    def monotonic() -> float:
+        return real() - (float(path.read_text()) if path.exists() else 0.0)
+
+    time.monotonic = monotonic
 
 
 def _noting(path: Path) -> Callable[..., None]:

@@ -32,7 +32,7 @@ def flushed(house: House) -> Verdict:
 
 
 def _has_mailed(house: House, share: float) -> Callable[[], bool]:
-    return lambda: house.mails > share * PEOPLE["email"]
+    return lambda: house.mails > share * house.cast["email"]
 
 
 def gone(house: House) -> Verdict:

@@ -31,7 +31,7 @@ def restarted(house: House) -> Verdict:
     """The database stops as in a power cut in the middle of a fan-out and of a publish, and recovers."""
     house.start_line("clock", "worker-email")
     house.declare()
-    until(lambda: house.mails > 0.2 * PEOPLE["email"], "mail on its way")
+    until(lambda: house.mails > 0.2 * house.cast["email"], "mail on its way")
     connection.close()
     outage = Thread(target=house.postgres.break_down, args=(DOWN_S,))
     outage.start()
@@ -61,7 +61,7 @@ def restored(house: House) -> Verdict:
     """Yesterday's backup, with people still waiting in it, is put back: they hear nothing of yesterday any more."""
     clock = house.start("clock")
     house.declare(name="Yesterday, queued")
-    until(lambda: Delivery.objects.count() == PEOPLE["email"], "a fan-out")
+    until(lambda: Delivery.objects.count() == house.cast["email"], "a fan-out")
     house.declare(name="Yesterday, not opened")
     clock.kill()
     with connection.cursor() as cursor:

@@ -18,6 +18,7 @@ FAN_OUTS = 10
 KILLS = 5  # in each fan-out
 GROUP = 20  # of the e-mail channel: so many may be with the server when a process dies
 POOL = 2
+SLOW_S = 0.01
 CHUNKS_BEFORE = 3
 
 
@@ -25,14 +26,15 @@ def killed(house: House, *, seed: int, fan_outs: int, kills: int) -> Verdict:
     """Kill processes of the pool, whole workers and clocks at random counts of mails."""
     dice = random.Random(seed)
     house.start_line("clock", "worker-email")
-    for _ in range(fan_outs):
+    number = house.cast["email"]
+    for fan_out in range(fan_outs):
         before = house.mails
         house.declare()
-        for point in sorted(dice.sample(range(NUMBER // 50, NUMBER * 9 // 10), kills)):
+        for point in sorted(dice.sample(range(number // 50, number * 2 // 3), kills)):
             until(lambda at=before + point: house.mails >= at, "mail on its way")  # type: ignore[misc]
             kill_one(house, dice)
-        # The next one begins while the last of this one are still under way.
-        until(lambda at=before + NUMBER * 9 // 10: house.mails >= at, "most are told")  # type: ignore[misc]
+        if fan_out + 1 < fan_outs:  # the next one begins while the last of this one are under way
+            until(lambda at=before + number * 9 // 10: house.mails >= at, "most are told")  # type: ignore[misc]
     house.await_settled()
     return judge(
         history.of(house),
@@ -68,6 +70,27 @@ def killed_while_queueing(house: House) -> Verdict:
     return judge(history.of(house))
 
 
+def fan_out_begun_again(house: House) -> Verdict:
+    """Where a fan-out stood is forgotten while mail is on its way: it begins again, and queues nobody twice."""
+    house.mailbox.put_faults({"shape": "slow", "delay_s": SLOW_S})
+    house.start_line("clock", "worker-email")
+    house.declare()
+    until(lambda: house.mails > 0.1 * house.cast["email"], "mail on its way")
+    Broadcast.objects.update(cursor={}, fanned_out_at=None)
+    house.await_settled()
+    return judge(history.of(house))
+
+
+def shared(house: House) -> Verdict:
+    """Four processes of two workers take what they can get of one fan-out."""
+    house.start("clock", ready=False)
+    house.start("worker-email", name="another worker", ready=False)
+    house.start("worker-email")
+    house.declare()
+    house.await_settled()
+    return judge(history.of(house))
+
+
 def _cursors() -> list[int]:
     rows = Broadcast.objects.values_list("cursor", flat=True)
     return [int(at) for cursor in rows for at in cursor.values() if at != "done"]
@@ -81,3 +104,13 @@ def test_whoever_is_killed_nobody_is_lost(open_house: Open, report: Report, seed
 
 def test_a_fan_out_goes_on_where_its_clock_died(open_house: Open, report: Report) -> None:
     report(killed_while_queueing(open_house({"email": 1000})))
+
+
+def test_a_fan_out_that_begins_again_queues_nobody_twice(open_house: Open, report: Report) -> None:
+    report(fan_out_begun_again(open_house({"email": 500})))
+
+
+def test_workers_share_a_fan_out_without_telling_anybody_twice(
+    open_house: Open, report: Report
+) -> None:
+    report(shared(open_house({"email": NUMBER})))

@@ -40,7 +40,7 @@ def met_by_strangers(house: House) -> Verdict:
     other = house.declare(name="Planned by another version")
     _as_planned_elsewhere(other.uid)
     house.declare(name="Behind it")
-    house.start_again(house.of("clock"))
+    house.start_again(house.of("clock"), ready=False)
     house.await_settled(within_s=45)
     return judge(history.of(house))
 
