@@ -30,6 +30,8 @@ CHUNK_ROWS = 10_000
 # which follows at once.
 PASS_S = 0.5
 PASS_ROWS_MAX = 100_000
+# However slow the machine is, a pass brings small broadcasts so far: a late pass must not do nothing.
+TURNS_MIN = 16
 
 
 def fan_out(now: datetime, *, rows_max: int = PASS_ROWS_MAX, seconds: float = PASS_S) -> int:
@@ -38,11 +40,15 @@ def fan_out(now: datetime, *, rows_max: int = PASS_ROWS_MAX, seconds: float = PA
     Those with somebody urgent left to queue go first, and within that they take turns.
     """
     ends = time.monotonic() + seconds
-    queued = 0
+    queued = served = 0
     turns = _open_broadcasts()
-    while turns and queued < rows_max and time.monotonic() < ends:
+    while turns and queued < rows_max:
+        few = served < TURNS_MIN and queued < CHUNK_ROWS
+        if not few and time.monotonic() > ends:
+            break
         _, pk = turns.pop(0)
         chunk = queue_chunk(pk, now)
+        served += 1
         if chunk is not None:
             queued += chunk.rows
             turns.append((not chunk.urgent_left, pk))

@@ -36,7 +36,7 @@ def _lease_taken_again() -> None:
 
     real = outbox.admit
 
-    def admit(claimed: outbox.Claim, ids: Sequence[int]) -> list[Delivery]:
+    def admit(claimed: outbox.Claim, ids: Sequence[int]) -> list[outbox.Due]:
         until = outbox.database_now() + timedelta(seconds=times.LEASE_S)
         Delivery.objects.filter(pk__in=ids).update(
             lease=claimed.lease, lease_until=until, state="prepared"
@@ -50,19 +50,20 @@ def _sent_although(state: str, *, left: bool) -> Callable[[], None]:
     """Undo what admit() settled as `state`: it is sent all the same."""
 
     def remove() -> None:
-        from notifications import outbox
+        from notifications import claiming, outbox
+        from notifications.claiming import Due
         from notifications.models import Delivery
 
         real = outbox.admit
 
-        def admit(claimed: outbox.Claim, ids: Sequence[int]) -> list[Delivery]:
+        def admit(claimed: outbox.Claim, ids: Sequence[int]) -> list[Due]:
             mine = Delivery.objects.filter(pk__in=ids, lease=claimed.lease)
             pks = list(mine.values_list("pk", flat=True))
             sending = real(claimed, ids)
             dropped = Delivery.objects.filter(pk__in=pks, state=state)
             if left:
                 dropped = dropped.filter(subscription__state="gone")
-            back = list(dropped.select_related("subscription"))
+            back = [Due(*row) for row in claiming._with_people(dropped)]
             Delivery.objects.filter(pk__in=[row.pk for row in back]).update(
                 state="calling", lease=claimed.lease
             )
@@ -89,7 +90,7 @@ def _rows_not_locked() -> None:
             time.sleep(RACE_S)
         return update(rows, **fields)
 
-    QuerySet.select_for_update = unlocked  # type: ignore[method-assign]
+    QuerySet.select_for_update = unlocked  # type: ignore[method-assign,assignment]
     QuerySet.update = later  # type: ignore[method-assign,assignment]
 
 

