@@ -95,6 +95,7 @@ def test_a_suppressed_address_is_counted_but_not_sent() -> None:
     assert hand_over() == []
 
 
+@pytest.mark.slow
 def test_importing_500_old_incidents_messages_nobody() -> None:
     world.person()
     for number in range(500):
