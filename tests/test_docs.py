@@ -183,6 +183,10 @@ _SAID = [
     ("statuspage/supervisor.py", "killing it"),
     ("statuspage/supervisor.py", "the start was refused; the sentence above says why"),
     ("probes/agent/prober.py", "checks not fetched from"),
+    ("desk/ground.py", "the database takes no writes ("),
+    ("desk/ground.py", "the disk under "),
+    ("statuspage/schema.py", "the database is newer than this code ("),
+    ("statuspage/schema.py", "the database is older than this code ("),
 ]
 
 
