@@ -22,6 +22,7 @@ PURE = [
         "notifications/routing.py",
         "notifications/retry.py",
         "notifications/reach.py",
+        "notifications/breaker.py",
         "notifications/ladder.py",
         "notifications/replies.py",
         "notifications/bounces.py",
