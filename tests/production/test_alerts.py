@@ -258,7 +258,11 @@ class Prometheus:
             "file_sd_configs": [{"files": [str(self._targets)], "refresh_interval": "1s"}],
         }
         config = {
-            "global": {"scrape_interval": "1s", "evaluation_interval": "1s", "scrape_timeout": "1s"},
+            "global": {
+                "scrape_interval": "1s",
+                "evaluation_interval": "1s",
+                "scrape_timeout": "1s",
+            },
             "rule_files": ["rules.yml"],
             "scrape_configs": [job],
         }
