@@ -11,7 +11,8 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import transaction
 
-from notifications import channels, entries, epoch, outbox, pacing, spending
+from incidents import trace
+from notifications import channels, entries, epoch, fanning, outbox, pacing, spending
 from notifications.breaker import Breaker
 from notifications.channels import Channel, Outcome, Recipient, Result, refused
 from notifications.models import Broadcast, Delivery
@@ -142,9 +143,9 @@ class _Batch:
         self._admitted = admitted
         self._breaker = breaker
         self._lease_ends = started + outbox.LEASE_S - LEASE_MARGIN_S
-        self._broadcast = Broadcast.objects.select_related("update_entry", "letter").get(
-            pk=claimed.broadcast
-        )
+        self._broadcast = Broadcast.objects.select_related(
+            "update_entry", "letter", "incident"
+        ).get(pk=claimed.broadcast)
         self._is_social = channel.name in SOCIAL
         self._pulled: dict[str, Due] = {}  # the provider may have these from here on
         self._critical = True
@@ -161,6 +162,17 @@ class _Batch:
         return len(self._pulled)
 
     def send(self) -> int:
+        with trace.on(fanning.trace_of(self._broadcast)):
+            self._send()
+            log.info(
+                "%s: %s of broadcast %s settled",
+                self._channel.name,
+                self._settled,
+                self._broadcast.pk,
+            )
+        return self._settled
+
+    def _send(self) -> None:
         notice = entries.kept_notice(self._broadcast, self._claim.language)
         self._critical = notice.critical
         try:
@@ -171,7 +183,6 @@ class _Batch:
             outbox.release(
                 self._claim, [pk for pk in self._claim.ids if str(pk) not in self._pulled]
             )
-        return self._settled
 
     def _recipients(self) -> Iterator[Recipient]:
         """Yield who may be sent to, each checked within the last second; pulling is the permission to send."""
