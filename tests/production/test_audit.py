@@ -1,7 +1,9 @@
 """The audit finds a planted secret, and does not call a list that nobody could read a clean bill."""
 
 import json
+import sys
 from pathlib import Path
+from typing import Any
 
 from benchmarks import audit
 
@@ -21,7 +23,7 @@ def test_every_known_one_has_its_reason() -> None:
 
 
 def test_what_was_skipped_was_not_looked_at() -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"name": "a", "version": "1", "vulns": []},
         {"name": "b", "version": "2", "vulns": [{"id": "PYSEC-1"}]},
         {"name": "c", "skip_reason": "Dependency not found on PyPI and could not be audited"},
@@ -31,7 +33,7 @@ def test_what_was_skipped_was_not_looked_at() -> None:
 
 def test_nobody_looked_is_another_ending_than_nothing_found(monkeypatch, capsys) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr(audit, "unknown_secrets", list)
-    monkeypatch.setattr(audit.sys, "argv", ["audit"])
+    monkeypatch.setattr(sys, "argv", ["audit"])
     for answer, code in ((([], [], 80), 0), (([], ["c"], 0), 3), ((["b: X"], ["c"], 1), 1)):
         monkeypatch.setattr(audit, "weaknesses", lambda _, answer=answer: answer)
         assert audit.main() == code
