@@ -223,6 +223,7 @@ class Client:
         admit(address, allow_private=self.allow_private)
 
 
+@lru_cache(maxsize=1024)
 def admit(address: str, *, allow_private: bool) -> None:
     """Raise Refused for an address that may not be reached, ValueError for a name."""
     host = _inner(ipaddress.ip_address(address.split("%")[0]))

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import os
 import re
 import signal
@@ -19,6 +20,9 @@ from probes.agent.server import Server, ServerAway, ServerRefused
 
 # Resolving blocks a thread for as long as a name server hangs.
 RESOLVER_THREADS: Final = 64
+# Requests under way are thousands of objects that are no garbage. Python's usual 700 looks through
+# them and through those of all checks again and again: a quarter of the pace, measured in November 2026.
+GARBAGE_AFTER_OBJECTS: Final = 50_000
 
 EXIT_WRONG_USE: Final = 2
 OWN: Final = re.compile(
@@ -44,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, sqlite3.Error) as error:
         print(f"probe: the buffer {path} cannot be opened: {error}", file=sys.stderr)
         return 1
+    gc.set_threshold(GARBAGE_AFTER_OBJECTS)
     try:
         return asyncio.run(_serve(options, token, alarm_url, buffer))
     except KeyboardInterrupt:
