@@ -211,7 +211,7 @@ class Play:
         warned = [
             (run.received_at - began).total_seconds()
             for run in look.runs(began, check=SHARE)
-            if any("form of a reading changed" in step["reason"] for step in run.steps)
+            if any("form of a reading changed" in words for words in run.warnings)
         ]
         wrong = [*heard.wrong, *self._public_since(began)]
         bound_s = 120 / SCALE
@@ -392,6 +392,7 @@ class Play:
 
     def _half_recovered(self) -> Point:
         """D31: readings are back, the log-in still fails: not over, however long. Then all is well, and it is."""
+        self._await_well()
         self.room.break_follow({"all": "F1"})
         if not self._await(
             lambda: self._is_public(LOGINS[0]) and self._is_public(LOGINS[1]), WELL_S
@@ -472,6 +473,10 @@ class Play:
         ]
         if not look.are_clean():
             wrong.append("a quorum still sees failures")
+        # What went before is over for readers, too: its way back takes longer than its verdicts.
+        wrong += [f"an incident is open: {each.name}" for each in self._open()]
+        if not wrong and (state := self.room.page("banner.json")["state"]) != "operational":
+            wrong.append(f"the page says {state}")
         for location in self.room.locations:
             for check in (JOURNEY, SHARE):
                 run = look.newest(location, check)

@@ -86,6 +86,17 @@ def await_port(port: int, process: subprocess.Popen[str]) -> None:
     raise NotHere(f"{process.args!r} does not listen on port {port}.")
 
 
+def await_child(process: subprocess.Popen[str]) -> int:
+    """Return the process id of the one child, which comes a moment after its parent listens."""
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline and process.poll() is None:
+        children = psutil.Process(process.pid).children()
+        if children:
+            return int(children[0].pid)
+        time.sleep(0.02)
+    raise NotHere(f"{process.args!r} has no worker.")
+
+
 def free_port() -> int:
     """Return a port that nobody listens on just now, for programs that cannot inherit a socket."""
     with socket.socket() as probe:
@@ -124,9 +135,9 @@ def target(folder: Path) -> Iterator[Target]:
     command = [binary, "-p", str(folder), "-c", str(config), "-e", str(folder / "nginx.log")]
     with started(command, cpu=OTHERS_CPU) as process:
         await_port(port, process)
-        (worker,) = psutil.Process(process.pid).children()
-        pin(worker.pid, OTHERS_CPU)
-        yield Target(f"http://127.0.0.1:{port}/", worker.pid)
+        worker = await_child(process)
+        pin(worker, OTHERS_CPU)
+        yield Target(f"http://127.0.0.1:{port}/", worker)
 
 
 # --- where results go -----------------------------------------------------------------------------

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from django.db.models import Q
 
 from incidents.models import Incident
-from probes import judging, replay, verdict
+from probes import baseline, judging, replay, verdict
 from probes.kinds import Outcome
-from probes.models import Check, Policy, Result, VerdictChange
+from probes.models import Check, Policy, Result, UsualHour, VerdictChange
+from probes.recount import Counted, LimitAt, Recount
 from probes.replay import Course, Deed, Did, Happened, Run, Story
+from probes.rule import BASELINE_DAYS
 from probes.verdict import Night, Publish, Rule
 
 BACK: Final = timedelta(hours=48)
@@ -67,11 +69,22 @@ def take(check: Check, *, now: datetime) -> Replay:
     rule = Rule.parse(check.rule)
     window_s = verdict.window_s(rule, check.interval_s)
     since = now - BACK
-    runs, is_cut = _runs(check, since - timedelta(seconds=window_s))
+    limit_at = _limits(check, rule)
+    rows, is_cut = _rows(check, since - timedelta(seconds=max(window_s, rule.burn_over_s)))
+    runs = [Run(judging.heard(row), _is_calm(row, limit_at)) for row in rows]
     begin = max(since, runs[0].result.at) if runs else now
     hearing = replay.hear(
         runs,
-        judge_of(check, watched_since=runs[0].result.at if runs else now),
+        judge_of(
+            check,
+            watched_since=runs[0].result.at if runs else now,
+            recount=Recount(
+                map(_counted, rows),
+                rule,
+                needed=verdict.quorum(len(check.locations)),
+                limit_at=limit_at,
+            ),
+        ),
         locations=check.locations,
         window_s=window_s,
         blind_after_s=verdict.blind_after_s(check.interval_s),
@@ -100,8 +113,8 @@ def take(check: Check, *, now: datetime) -> Replay:
     )
 
 
-def judge_of(check: Check, *, watched_since: datetime) -> replay.Judge:
-    """Return the judge of a check with its rule of today, as probes.services calls it.
+def judge_of(check: Check, *, watched_since: datetime, recount: Recount) -> replay.Judge:
+    """Return the judge of a check with its rule of today, as probes.judging calls it.
 
     `watched_since` is when the first of the results came: what was changed later changed nothing.
     """
@@ -110,6 +123,7 @@ def judge_of(check: Check, *, watched_since: datetime) -> replay.Judge:
     standing: dict[str, verdict.Standing] = {}
 
     def judge(results: Sequence[verdict.Result], now: datetime) -> tuple[verdict.Verdict, ...]:
+        mended = [each.mended_at for each in standing.values() if each.mended_at]
         said = verdict.judge(
             results,
             rule,
@@ -118,7 +132,11 @@ def judge_of(check: Check, *, watched_since: datetime) -> replay.Judge:
             watches=watches,
             interval_s=check.interval_s,
             watched_since=watched_since,
-            around=verdict.Surroundings(standing=dict(standing)),
+            around=verdict.Surroundings(
+                standing=dict(standing),
+                burn=recount.burn(now, mended_at=max(mended, default=None)),
+                latency=recount.latency(now),
+            ),
         )
         for each in said:
             before = standing.get(each.component, verdict.Standing())
@@ -128,7 +146,7 @@ def judge_of(check: Check, *, watched_since: datetime) -> replay.Judge:
     return judge
 
 
-def _runs(check: Check, since: datetime) -> tuple[list[Run], bool]:
+def _rows(check: Check, since: datetime) -> tuple[list[Result], bool]:
     rows = list(
         Result.objects.filter(of_check=check, at__gte=since)
         .select_related("location")
@@ -138,11 +156,42 @@ def _runs(check: Check, since: datetime) -> tuple[list[Run], bool]:
     is_cut = len(rows) > RESULTS_MAX
     rows = rows[:RESULTS_MAX]
     rows.reverse()
-    return [Run(judging.heard(row), _is_calm(row)) for row in rows], is_cut
+    return rows, is_cut
 
 
-def _is_calm(row: Result) -> bool:
-    return row.outcome == row.first_outcome == Outcome.OK
+def _is_calm(row: Result, limit_at: LimitAt) -> bool:
+    is_good = row.outcome == row.first_outcome == Outcome.OK
+    return is_good and row.total_ms / 1000 <= limit_at(row.at)
+
+
+def _counted(row: Result) -> Counted:
+    return Counted(
+        location=row.location.name,
+        at=row.at,
+        told=row.first_outcome in verdict.TELLING,
+        failed=row.first_outcome == Outcome.TARGET_FAIL,
+        good=row.outcome in verdict.GOOD and row.attempts == 1,
+        took_s=row.total_ms / 1000,
+    )
+
+
+def _limits(check: Check, rule: Rule) -> LimitAt:
+    """Return what p95 may have been in the hour of a moment, as probes.tally sets it."""
+    usual = dict(UsualHour.objects.filter(of_check=check).values_list("at", "p95_ms"))
+    limits: dict[datetime, float] = {}
+
+    def limit_at(moment: datetime) -> float:
+        hour = moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        if hour not in limits:
+            before = [hour - timedelta(days=day) for day in range(1, BASELINE_DAYS + 1)]
+            limits[hour] = baseline.limit_s(
+                [usual[each] for each in before if each in usual],
+                times=rule.slow_times,
+                least_s=rule.slow_over_s,
+            )
+        return limits[hour]
+
+    return limit_at
 
 
 def _courses(check: Check) -> Callable[[str, str], Course | None]:

@@ -16,6 +16,7 @@ from incidents.models import Page
 from probes import judging, kinds, rollups
 from probes.kinds import Outcome, StepObservation
 from probes.models import Check, Location, Result
+from probes.retention import KEEP_RESULTS
 from probes.rule import Rule
 
 log = logging.getLogger(__name__)
@@ -175,7 +176,10 @@ def _new_rows(
     skew_s: float,
     now: datetime,
 ) -> list[Result]:
-    """Return the rows of results that are not there yet; a check that is gone is passed over."""
+    """Return the rows of results that are not there yet; a check that is gone is passed over.
+
+    So is what is older than results are kept: whether it was counted before nobody knows any more.
+    """
     wanted = {
         (checks[each.check].pk, each.sequence): each for each in results if each.check in checks
     }
@@ -184,11 +188,12 @@ def _new_rows(
             location=location, sequence__in={sequence for _, sequence in wanted}
         ).values_list("of_check_id", "sequence")
     )
-    return [
+    rows = [
         _row(location, checks[each.check], each, skew_s=skew_s, now=now)
         for key, each in wanted.items()
         if key not in there
     ]
+    return [row for row in rows if now - row.at < KEEP_RESULTS]
 
 
 def _row(

@@ -17,6 +17,7 @@ PURE = [
     *("probes/words.py", "probes/rule.py", "probes/sight.py", "probes/ratio.py"),
     *("probes/baseline.py", "probes/suspicion.py", "probes/reasoning.py", "probes/policy.py"),
     "probes/replay.py",
+    "probes/recount.py",
     *(
         "notifications/messages.py",
         "notifications/routing.py",

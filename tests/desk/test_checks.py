@@ -18,7 +18,7 @@ from desk import plot, replays
 from incidents import services as core
 from incidents.models import AuditEntry, Incident
 from probes import replay as replaying
-from probes import services
+from probes import services, tally
 from probes.kinds import Outcome
 from probes.models import Check, Location, Policy, Result, VerdictChange
 from probes.rollups import Bucket
@@ -393,6 +393,21 @@ def test_an_incident_of_which_the_rule_would_have_said_nothing_is_missed(
     assert "It would have missed 1 incident that people stood by." in told
 
 
+def test_a_slow_burn_is_replayed_too(ann: Client, check: Check, now: datetime) -> None:
+    """Two failures a place in an hour are no outage, and at one run in five minutes a sixth."""
+    two_days(now, bad={20.0: "HTTP 503, expected 200", 19.75: "HTTP 503, expected 200"})
+    Check.objects.update(rule={"burn_failures": 2})
+    Policy.objects.create(
+        page=check.page, component=world.component("follow"), verdicts=["slow_burn"],
+        publish="notify",
+    )  # fmt: skip
+
+    told = seen(text(ann, "/desk/checks/journey/replay"))
+
+    assert "slow_burn" in told
+    assert "first attempts of the last 60 min failed, 2 of 4 in the last 10 min." in told
+
+
 def test_a_few_hours_prove_nothing(ann: Client, check: Check, now: datetime) -> None:
     for name in ("fra", "nyc"):
         record(name, [run(now - number * INTERVAL) for number in range(600)], now=now)
@@ -439,6 +454,7 @@ def test_the_replay_agrees_with_what_the_machine_did(check: Check, now: datetime
     for number in range(120):
         at = begin + number * INTERVAL
         reason = "HTTP 503, expected 200" if 20 <= number < 40 or number == 60 else ""
+        tally.count(at)
         for name in ("fra", "nyc"):
             record(name, [run(at, reason)], now=at)
 

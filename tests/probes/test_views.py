@@ -9,7 +9,7 @@ from django.test import Client
 
 from incidents.lifecycle import Refused
 from probes import services
-from probes.models import Check, Location, Result
+from probes.models import Check, Location, Result, Rollup
 from tests.probes.test_services import World, build_world
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.probes.routes")]
@@ -214,6 +214,17 @@ def test_an_old_batch_that_is_replayed_changes_nothing(agent: Client) -> None:
 
     assert (status, answer["duplicates"]) == (200, 1)
     assert Result.objects.get().reason == "as it was"
+
+
+def test_a_batch_that_is_replayed_after_its_results_were_forgotten_counts_nothing(
+    agent: Client,
+) -> None:
+    at = datetime.now(UTC) - timedelta(hours=49)
+
+    _, answer = post(agent, batch(at=at.isoformat()))
+
+    assert answer["accepted"] == 0
+    assert not Rollup.objects.exists()
 
 
 def test_a_run_that_is_asked_for_stands_in_the_orders_under_a_new_etag(
