@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from benchmarks import detection, fanout, night, page, probes
+from benchmarks import detection, fanout, night, night_production, page, probes
 from benchmarks.probes_stage import NotHere
 
 NAMES = ("night", "detection", "fanout", "page", "probes")
@@ -26,6 +26,11 @@ def bench_night() -> dict[str, object]:
     }
 
 
+def bench_night_production() -> dict[str, object]:
+    """Return the night with real servers, 50,000 people and readers of the page."""
+    return night_production.run(say=lambda line: print(line, file=sys.stderr, flush=True))
+
+
 def bench_probes(minutes: float) -> dict[str, object]:
     """Return one agent's pace, its punctuality and its memory."""
     return probes.run(minutes=minutes, say=lambda line: print(line, file=sys.stderr, flush=True))
@@ -40,6 +45,8 @@ def _measured(options: argparse.Namespace) -> dict[str, object]:
             return bench_probes(options.minutes)
         case "page":
             return page.run()
+        case _ if options.profile == "production":
+            return bench_night_production()
         case _:
             return bench_night()
 
@@ -61,6 +68,12 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=fanout.WORKERS, help="of fanout")
     parser.add_argument(
         "--part", action="append", choices=fanout.PARTS, help="of fanout; may be repeated"
+    )
+    parser.add_argument(
+        "--profile",
+        choices=("small", "production"),
+        default="small",
+        help="of night: SQLite and 2,000 people, or real servers and 50,000",
     )
     options = parser.parse_args()
     if options.name in LATER:
