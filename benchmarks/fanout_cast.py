@@ -4,11 +4,13 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from django.db import models
+
     from notifications.messages import Notice
 
 FANNED_OUT_S = 300.0
@@ -70,22 +72,40 @@ def fill(people: dict[str, int]) -> None:
     first = _newest() + 1
     total = sum(people.values())
     now = datetime.now(UTC)
+    from subscribers.models import Subscriber, Subscription
+
     with connection.connection.cursor() as cursor:
-        with cursor.copy(
-            "COPY subscribers_subscriber (id, uid, language, time_zone, created_at) FROM STDIN"
-        ) as copy:
-            for number in range(first, first + total):
-                copy.write_row((number, f"u{number:011d}", "en", "", now))
-        with cursor.copy(
-            f"COPY subscribers_subscription ({', '.join(_COLUMNS)}) FROM STDIN"
-        ) as copy:
-            for row in _rows(people, first, now):
-                copy.write_row(row)
+        who = ("id", "uid", "language", "time_zone", "created_at")
+        people_rows = (
+            (number, f"u{number:011d}", "en", "", now) for number in range(first, first + total)
+        )
+        _copy(cursor, Subscriber, who, people_rows)
+        _copy(cursor, Subscription, _COLUMNS, _rows(people, first, now))
         for table in ("subscriber", "subscription"):
             cursor.execute(
                 f"SELECT setval(pg_get_serial_sequence('subscribers_{table}', 'id'), max(id)) FROM subscribers_{table}"
             )
         cursor.execute("ANALYZE subscribers_subscription")
+
+
+def _copy(
+    cursor: Any,
+    model: "type[models.Model]",
+    given: Iterable[str],
+    rows: Iterable[tuple[object, ...]],
+) -> None:  # Any: psycopg's own cursor
+    """COPY rows; columns that are not given and may not be empty get the model's default."""
+    given = tuple(given)
+    others = [
+        field
+        for field in model._meta.concrete_fields
+        if field.column not in given and not field.null and not field.primary_key
+    ]
+    names = ", ".join(f'"{name}"' for name in (*given, *(field.column for field in others)))
+    more = tuple(field.get_default() for field in others)
+    with cursor.copy(f"COPY {model._meta.db_table} ({names}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row((*row, *more))
 
 
 _COLUMNS = (

@@ -49,7 +49,7 @@ class RabbitMQ:
     def said(self) -> str:
         """Return version and process id, as the server itself tells them."""
         with kombu.Connection(self.url) as connection:
-            properties = connection.connection.server_properties  # type: ignore[attr-defined]  # no types
+            properties = connection.connection.server_properties
             assert self.process is not None
             return f"{properties['product']} {properties['version']}, process {self.process.pid}"
 
