@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from django.db.models import QuerySet
 
 from incidents.models import Pulse
+from subscribers import doorstep
 from subscribers.models import Ask, Letter, State, Subscriber, Subscription
 from subscribers.services import ASKS_WINDOW, CONFIRM_LIFETIME
 
@@ -18,7 +19,8 @@ LETTERS_KEPT = timedelta(days=30)
 
 
 def tick(now: datetime) -> None:
-    """Forget what is no longer needed; at most once a minute, a bounded number of rows."""
+    """Answer what was asked; and at most once a minute forget what is no longer needed, a bounded number of rows."""
+    doorstep.answer(now)
     if Pulse.objects.filter(name=PULSE, at__gt=now - PASS_EVERY).exists():
         return
     Pulse.objects.update_or_create(name=PULSE, defaults={"at": now})

@@ -102,7 +102,7 @@ class Subscription(models.Model):
     """One channel, one address, the chosen components.
 
     The address lies encrypted in `address_sealed` (addresses.seal); `address_hash` is a keyed hash for look-up only.
-    `language` is repeated here so that fan-out reads one table. `position` is the person's order of channels, lowest first.
+    `language` and `time_zone` are repeated here so that sending reads one table. `position` is the person's order of channels, lowest first.
     """
 
     uid = Uid()
@@ -116,6 +116,7 @@ class Subscription(models.Model):
         max_length=255, blank=True, default="", help_text="An operator's or account's name."
     )
     language = models.CharField(max_length=10, default="en")
+    time_zone = models.CharField(max_length=64, blank=True, default="")
     every_component = models.BooleanField(default=True)
     components = models.ManyToManyField(Component, blank=True, related_name="subscriptions")
     only_incidents = models.BooleanField(
