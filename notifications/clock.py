@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from notifications import outbox
+from notifications import holding, outbox
 from notifications.emergency import EmergencySender
 from notifications.hints import Hinter
 
@@ -30,6 +30,7 @@ class Voice:
         outbox.open_entries(now)
         if outbox.fan_out(now) and outbox.has_more():
             self._again()
+        holding.release(now)
         outbox.sweep_leases()
         outbox.settle_what_is_halted()
         for channel, urgent, oldest in outbox.waiting_channels(now):

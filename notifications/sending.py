@@ -147,7 +147,7 @@ class _Batch:
         self._began, self._began_at = time.monotonic(), outbox.database_now()
 
     def send(self) -> int:
-        notice = entries.kept_notice(self._broadcast, self._claim.language)
+        notice = entries.kept_notice(self._broadcast, self._claim.language, self._claim.time_zone)
         self._critical = notice.critical
         try:
             for delivery, outcome in self._channel.send(notice, self._recipients()):

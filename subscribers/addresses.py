@@ -60,9 +60,6 @@ _REFUSED_TYPES = {
     PhoneNumberType.PREMIUM_RATE: N_("This is a premium-rate number, to which we do not write."),
     PhoneNumberType.SHARED_COST: N_("This is a shared-cost number, to which we do not write."),
     PhoneNumberType.UAN: N_("This is a company's access number, to which we do not write."),
-    PhoneNumberType.PERSONAL_NUMBER: N_(
-        "This is a personal forwarding number, to which we do not write."
-    ),
     PhoneNumberType.VOIP: N_("This is an Internet telephone number, to which we do not write."),
     PhoneNumberType.PAGER: N_("This is a pager, to which we do not write."),
     PhoneNumberType.VOICEMAIL: N_("This is a voice mailbox, to which we do not write."),
