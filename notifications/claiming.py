@@ -28,6 +28,8 @@ RELEASE = timedelta(seconds=1)
 # Broadcasts of one lane that take turns; more than so many at once are served as the first of them end.
 TURNS_MAX = 16
 HELD = (DeliveryState.PREPARED, DeliveryState.CALLING)
+# How a person is spoken to: deliveries of one batch share it, because they share the words.
+_MANNER = ("subscription__language", "subscription__time_zone", "subscription__discreet")
 _Row = TypeVar("_Row")
 
 
@@ -41,6 +43,7 @@ class Claim:
     ids: tuple[int, ...]
     language: str = "en"
     time_zone: str = ""
+    discreet: bool = False
 
 
 @transaction.atomic
@@ -89,14 +92,14 @@ def broadcasts_in(channel: str, lane: Lane) -> Iterator[int]:
 def _claim_of(broadcast: int, channel: str, lane: Lane, rows: int, now: datetime) -> Claim | None:
     due = _due(broadcast, channel, lane, now)
     # The first row is locked too: another worker may hold the very rows that look due.
-    first = _unlocked(due.values_list("subscription__language", "subscription__time_zone"), 1)
+    first = _unlocked(due.values_list(*_MANNER), 1)
     if not first:
         return None
-    language, zone = first[0]
-    mine = due.filter(subscription__language=language, subscription__time_zone=zone)
+    manner = first[0]
+    mine = due.filter(**dict(zip(_MANNER, manner, strict=True)))
     # Two statements: as a sub-query of the UPDATE, PostgreSQL may run the locking SELECT once for each row.
     ids = tuple(_unlocked(mine.values_list("pk", flat=True), rows))
-    claimed = Claim(secrets.token_hex(16), channel, broadcast, ids, language, zone)
+    claimed = Claim(secrets.token_hex(16), channel, broadcast, ids, *manner)
     _lease(ids, claimed, DeliveryState.PREPARED, now)
     return claimed
 
@@ -134,14 +137,14 @@ def _take_of(
     broadcast: int, channel: str, lane: Lane, rows: int, now: datetime
 ) -> tuple[Claim, list[Due]] | None:
     due = _due(broadcast, channel, lane, now)
-    first = _unlocked(due.values_list("subscription__language", "subscription__time_zone"), 1)
+    first = _unlocked(due.values_list(*_MANNER), 1)
     if not first:
         return None
-    language, zone = first[0]
-    mine = _with_people(due.filter(subscription__language=language, subscription__time_zone=zone))
+    manner = first[0]
+    mine = _with_people(due.filter(**dict(zip(_MANNER, manner, strict=True))))
     found = [Due(*row) for row in _unlocked(mine, rows)]
     claimed = Claim(
-        secrets.token_hex(16), channel, broadcast, tuple(one.pk for one in found), language, zone
+        secrets.token_hex(16), channel, broadcast, tuple(one.pk for one in found), *manner
     )
     standing = _standing(claimed, now)
     if standing.is_clear:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import transaction
 
-from notifications import channels, entries, outbox, pacing
+from notifications import channels, entries, messages, outbox, pacing
 from notifications.breaker import Breaker
 from notifications.channels import Channel, Outcome, Recipient, Result, refused
 from notifications.models import Broadcast, Delivery
@@ -20,6 +20,8 @@ from notifications.routing import SOCIAL
 from subscribers import addresses
 from subscribers import services as people
 
+# Channels whose messages light up a locked phone.
+SEEN_BY_STRANGERS = frozenset({"email", "sms", "webpush"})
 log = logging.getLogger(__name__)
 
 # Deliveries under one lease: what the channel sends in CLAIM_S by its last batch's rate, within these bounds. A slow
@@ -148,6 +150,8 @@ class _Batch:
 
     def send(self) -> int:
         notice = entries.kept_notice(self._broadcast, self._claim.language, self._claim.time_zone)
+        if self._claim.discreet and self._claim.channel in SEEN_BY_STRANGERS:
+            notice = messages.discreet(notice)
         self._critical = notice.critical
         try:
             for delivery, outcome in self._channel.send(notice, self._recipients()):

@@ -31,7 +31,7 @@ def person(key: Subscription) -> dict[str, Any]:
         "time_zone": owner.time_zone,
         "quiet_from": str(owner.quiet_from or ""),
         "quiet_until": str(owner.quiet_until or ""),
-        "discreet": owner.discreet,
+        "discreet": key.discreet,
         "fallback_after_s": owner.fallback_after_s,
         "wake_test_hour": owner.wake_test_hour,
         "since": _iso(owner.created_at),

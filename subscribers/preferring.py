@@ -103,10 +103,11 @@ def wish(
 @transaction.atomic
 def settle_in(person: Subscriber, habits: Habits) -> None:
     """Change how a person is told, on all their channels."""
-    Subscriber.objects.filter(pk=person.pk).update(**asdict(habits))
-    Subscription.objects.filter(subscriber=person.pk).update(
-        language=habits.language, time_zone=habits.time_zone
-    )
+    own = asdict(habits)
+    on_all = {name: own[name] for name in ("language", "time_zone", "discreet")}
+    del own["discreet"]
+    Subscriber.objects.filter(pk=person.pk).update(**own)
+    Subscription.objects.filter(subscriber=person.pk).update(**on_all)
 
 
 def pause(person: Subscriber, until: datetime | None) -> None:

@@ -221,6 +221,7 @@ def _page(desk: _Desk, changed: str, problems: Problems) -> HttpResponse:
         status=frame.UNPROCESSABLE if problems else 200,
         rows=[shown.row(row) for row in desk.rows],
         person=person,
+        discreet=any(row.discreet for row in desk.rows),
         fallback_min=person.fallback_after_s // 60,
         quiet_from=f"{person.quiet_from:%H:%M}" if person.quiet_from else "",
         quiet_until=f"{person.quiet_until:%H:%M}" if person.quiet_until else "",

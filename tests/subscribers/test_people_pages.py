@@ -372,7 +372,7 @@ def test_a_wrong_zone_saves_nothing(client: Client, manage_path: str) -> None:
     assert page.status_code == 422
     assert "Mars" in page.content.decode()
     call.refresh_from_db()
-    assert not call.subscriber.discreet
+    assert not call.discreet
 
 
 def test_one_channel_is_left_and_the_other_stays(client: Client, manage_path: str) -> None:
