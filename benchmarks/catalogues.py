@@ -102,7 +102,7 @@ def merge() -> None:
 def compiled(language: str) -> bytes:
     with tempfile.NamedTemporaryFile(suffix=".mo") as found:
         subprocess.run(
-            ["msgfmt", "--check", "--no-hash", "--output-file", found.name, po(language)],
+            ["msgfmt", "--check-format", "--no-hash", "--output-file", found.name, po(language)],
             check=True,
         )
         return Path(found.name).read_bytes()

@@ -332,6 +332,8 @@ _LETTERS = {
         N_("Messages from {page} would reach you like this one."),
     ),
 }
+# Said within f-strings, where xgettext does not look.
+_SAID_ELSEWHERE = (N_("automatic"), N_("Settings"), N_("What to do now"))
 # Verbs with which a sentence may go on after a colon in lower case; a name at its start must keep its capital.
 _IMPERATIVES = frozenset(
     [

@@ -184,6 +184,7 @@ def bodies(notice: Notice, foot: Foot, html_foot: Foot) -> tuple[str, str]:
 
 def _words(notice: Notice) -> dict[str, str]:
     language, time = notice.language, notice.next_update_by
+    link = N_("Read more") if notice.kind == "update" else N_("Open")
     signature = N_("Posted automatically, {sender}") if notice.automatic else "{sender}"
     return {
         "language": language,
@@ -195,7 +196,7 @@ def _words(notice: Notice) -> dict[str, str]:
         "signature": say(language, signature, sender=notice.sender),
         "why": _why(notice),
         "label_what_to_do": say(language, "What to do now"),
-        "label_link": say(language, N_("Read more") if notice.kind == "update" else N_("Open")),
+        "label_link": say(language, link),
         "label_manage": say(language, "Change what you get"),
         "label_unsubscribe": say(language, "Unsubscribe"),
     }

@@ -69,7 +69,8 @@ def message(notice: Notice) -> dict[str, Any]:  # Any: JSON.
         "actions": [],
     }
     if notice.url:
-        label = say(notice.language, N_("Confirm") if notice.confirms else N_("Details"))
+        label = N_("Confirm") if notice.confirms else N_("Details")
+        label = say(notice.language, label)
         card["actions"] = [{"type": "Action.OpenUrl", "title": label, "url": notice.url}]
     attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "content": card}
     return {"type": "message", "attachments": [attachment]}
