@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('notifications', '0002_voiceline'),
+        ('notifications', '0003_counted'),
         ('subscribers', '0004_zones'),
     ]
 
