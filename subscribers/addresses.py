@@ -348,6 +348,15 @@ def unseal(sealed: bytes, keys: Sequence[bytes]) -> str:
     )
 
 
+def is_sealed_with(sealed: bytes, key: bytes) -> bool:
+    """Say whether `key` wrote this; two keys may share an id, so it is tried."""
+    try:
+        unseal(sealed, [key])
+    except Unreadable:
+        return False
+    return True
+
+
 def address_hash(channel_kind: str, address: str, secret: str) -> str:
     """Return the keyed hash by which an address is found again without being readable.
 

@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, TextIO
+from typing import Any, Protocol
 
 from subscribers.addressing import address_of
 from subscribers.models import Consent, Subscription
@@ -21,6 +21,10 @@ CONSENT_COLUMNS = (
     "text",
 )
 CHUNK = 2_000  # rows held in memory at a time
+
+
+class Writable(Protocol):
+    def write(self, text: str, /) -> object: ...
 
 
 def person(key: Subscription) -> dict[str, Any]:
@@ -79,7 +83,7 @@ def _iso(moment: datetime | None) -> str:
     return moment.isoformat() if moment else ""
 
 
-def consents(to: TextIO) -> int:
+def consents(to: Writable) -> int:
     """Write the proof of every consent as CSV; no address in clear. Return how many."""
     table = csv.writer(to)
     table.writerow(CONSENT_COLUMNS)

@@ -18,8 +18,10 @@ from subscribers.bringing_in import (
     BroughtIn,
     Incoming,
     Keys,
+    ListRun,
     Refusal,
     bring_in,
+    end_run,
 )
 from subscribers.confirming import (
     CODE_TRIES_MAX,
@@ -62,7 +64,7 @@ from subscribers.links import (
     subscription_of,
     unsubscribe_url,
 )
-from subscribers.models import FALLBACK_AFTER_S
+from subscribers.models import FALLBACK_AFTER_S, Basis
 from subscribers.operators import Operator, ensure_social, set_operators
 from subscribers.preferring import (
     Habits,
@@ -80,6 +82,9 @@ from subscribers.rows import again, check_language, check_time_zone, find, of_ad
 from subscribers.signing_up import subscribe
 
 __all__ = [
+    "Basis",
+    "ListRun",
+    "end_run",
     "FALLBACK_AFTER_S",
     "LESS",
     "again",
