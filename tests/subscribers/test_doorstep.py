@@ -1,6 +1,7 @@
 """What is asked at the door: counted before the database, written the same for everybody, answered by the clock."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -9,10 +10,11 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django.fixtures import Settings
 
 from incidents.models import Component
-from subscribers import addresses, doorstep, limits, services
+from subscribers import addresses, doorstep, gate, limits, services
 from subscribers.addresses import Kind
 from subscribers.models import Ask, Letter, LetterKind, State, Subscription
 from subscribers.services import TooManyAsks
+from subscribers.views import frame
 from tests.subscribers.conftest import FOLLOWER, NOW, PHONE, Pending
 
 Components = dict[str, Component]
@@ -212,3 +214,34 @@ def test_a_strangers_earlier_wish_is_not_confirmed_along(components: Components)
     letter = Letter.objects.get(subscription__channel="sms")
     assert services.confirm_code(phone=PHONE, code=services.letter_code(letter), now=NOW)
     assert Subscription.objects.get(channel="voice").state == State.PENDING
+
+
+# --- the gate -----------------------------------------------------------------------------------------
+
+
+def test_the_gate_lets_people_in_and_sends_a_flood_away_in_the_readers_language() -> None:
+    seen: list[str] = []
+
+    def inside(environ: dict[str, Any], start: Any) -> list[bytes]:
+        seen.append(environ["PATH_INFO"])
+        start("200 OK", [])
+        return [b"in"]
+
+    door = gate.Gate(inside, per_s=0.001, burst=2.0)
+    answers: list[tuple[str, dict[str, str]]] = []
+
+    def ask_at(path: str, method: str = "POST") -> bytes:
+        environ = {"PATH_INFO": path, "REQUEST_METHOD": method, "HTTP_ACCEPT_LANGUAGE": "ar,en"}
+        return b"".join(door(environ, lambda status, heads: answers.append((status, dict(heads)))))
+
+    assert [ask_at("/subscribe"), ask_at("/manage")] == [b"in", b"in"]
+    assert 'dir="rtl"' in ask_at("/subscribe").decode()
+    assert answers[-1][0].startswith("429")
+    assert answers[-1][1]["Retry-After"] == "60"
+    # Everything else goes through: confirming and leaving must work in a flood.
+    assert ask_at("/subscribe", "GET") == ask_at("/unsubscribe/x") == ask_at("/confirm") == b"in"
+    assert len(seen) == 5
+
+
+def test_the_gate_says_what_the_page_says() -> None:
+    assert gate.SENTENCE == frame.TOO_MANY_SENTENCE
