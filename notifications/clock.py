@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from notifications import outbox
+from django.conf import settings
+
+from notifications import outbox, passing, waking
 from notifications.emergency import EmergencySender
 from notifications.hints import Hinter
+from notifications.mailbox import BounceReader
 
 # Due for so long and still waiting: no worker is there, or it hangs. Workers take a hint within a second.
 URGENT_WAITS = timedelta(seconds=2)
@@ -13,13 +16,14 @@ BULK_WAITS = timedelta(seconds=20)
 
 
 class Voice:
-    """Keeps the two background threads between passes."""
+    """Keeps the background threads between passes."""
 
     def __init__(self, again: Callable[[], None] = lambda: None) -> None:
         """`again` asks for the next pass at once: there is more to queue than one pass may."""
         self._again = again
         self._hinter = Hinter()
         self._emergency = EmergencySender()
+        self._bounces = BounceReader(settings.ENVIRON.raw.get("BOUNCE_MAILBOX_URL", "").strip())
 
     def tick(self, now: datetime) -> None:
         """Do one pass; every step is bounded and can run twice.
@@ -30,6 +34,8 @@ class Voice:
         outbox.open_entries(now)
         if outbox.fan_out(now) and outbox.has_more():
             self._again()
+        passing.pass_on(now)
+        waking.climb(now)
         outbox.sweep_leases()
         outbox.settle_what_is_halted()
         for channel, urgent, oldest in outbox.waiting_channels(now):
