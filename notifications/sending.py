@@ -11,7 +11,8 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import transaction
 
-from notifications import bounces, channels, entries, outbox, pacing
+from incidents import trace
+from notifications import bounces, channels, entries, fanning, outbox, pacing
 from notifications.breaker import Breaker
 from notifications.channels import Channel, Outcome, Recipient, Result, refused
 from notifications.channels.email import sender_of
@@ -135,9 +136,9 @@ class _Batch:
         self._admitted = admitted
         self._breaker = breaker
         self._lease_ends = started + outbox.LEASE_S - LEASE_MARGIN_S
-        self._broadcast = Broadcast.objects.select_related("update_entry", "letter").get(
-            pk=claimed.broadcast
-        )
+        self._broadcast = Broadcast.objects.select_related(
+            "update_entry", "letter", "incident"
+        ).get(pk=claimed.broadcast)
         self._is_social = channel.name in SOCIAL
         self._pulled: dict[str, Due] = {}  # the provider may have these from here on
         self._critical = True
@@ -149,6 +150,17 @@ class _Batch:
         self._began, self._began_at = time.monotonic(), outbox.database_now()
 
     def send(self) -> int:
+        with trace.on(fanning.trace_of(self._broadcast)):
+            self._send()
+            log.info(
+                "%s: %s of broadcast %s settled",
+                self._channel.name,
+                self._settled,
+                self._broadcast.pk,
+            )
+        return self._settled
+
+    def _send(self) -> None:
         notice = entries.kept_notice(self._broadcast, self._claim.language)
         self._critical = notice.critical
         try:
@@ -159,7 +171,6 @@ class _Batch:
             outbox.release(
                 self._claim, [pk for pk in self._claim.ids if str(pk) not in self._pulled]
             )
-        return self._settled
 
     def _recipients(self) -> Iterator[Recipient]:
         """Yield who may be sent to, each checked within the last second; pulling is the permission to send."""
