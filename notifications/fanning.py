@@ -149,13 +149,19 @@ def audience(leg: routing.Leg, broadcast: Broadcast) -> models.QuerySet[Subscrip
     return people
 
 
+def suppressed() -> Exists:
+    """Tell of a subscription whether its address must not be written to."""
+    return Exists(
+        Suppression.objects.filter(
+            channel=OuterRef("channel"), address_hash=OuterRef("address_hash")
+        )
+    )
+
+
 def _insert(
     broadcast: Broadcast, leg: routing.Leg, people: models.QuerySet[Subscription], now: datetime
 ) -> int:
     """INSERT … SELECT: 40 times cheaper than a Python row each (house.md, "Choices argued")."""
-    suppressed = Suppression.objects.filter(
-        channel=OuterRef("channel"), address_hash=OuterRef("address_hash")
-    )
     lane = Lane.URGENT if leg.urgent else Lane.BULK
     due_at = now + waking.HELD_FOR if leg.ladder else now
     columns = {
@@ -165,7 +171,7 @@ def _insert(
         "urgent": Value(leg.urgent, BooleanField()),
         "lane": Value(int(Lane.PERSONAL if leg.role == Role.OPERATOR else lane), IntegerField()),
         "state": Case(
-            When(Exists(suppressed), then=Value(DeliveryState.SUPPRESSED.value)),
+            When(suppressed(), then=Value(DeliveryState.SUPPRESSED.value)),
             default=Value(DeliveryState.PENDING.value),
             output_field=CharField(),
         ),

@@ -12,7 +12,16 @@ from django.conf import settings
 from django.db import transaction
 
 from incidents import trace
-from notifications import bounces, channels, entries, fanning, outbox, pacing
+from notifications import (
+    bounces,
+    channels,
+    entries,
+    epoch,
+    fanning,
+    outbox,
+    pacing,
+    spending,
+)
 from notifications.breaker import Breaker
 from notifications.channels import Channel, Outcome, Recipient, Result, refused
 from notifications.channels.email import sender_of
@@ -80,26 +89,35 @@ def drain(channel: str, *, seconds: float, batches_max: int = 10_000) -> int:
 
 def _drain(channel: str, course: _Course, ends: float, batches_max: int) -> int:
     settled = 0
+    if epoch.is_restored():
+        return 0  # the clock stops first what this database would say again
     for _ in range(batches_max):
         started = time.monotonic()
         allowance = course.breaker.allowance(started)
         if _stop.is_set() or started > ends or allowance == 0 or pacing.held_s(channel) > 0:
             break
         opened = _channel(channel)
-        found = _next(opened, allowance or course.rows)
+        rows = allowance or course.rows
+        booked = spending.book(channel, rows)
+        found = _next(opened, booked or rows, calls_only=booked == 0)
         if found is None:
+            spending.give_back(channel, booked)
             break
         claimed, admitted = found
-        settled += _Batch(opened, claimed, admitted, course.breaker, started).send()
+        batch = _Batch(opened, claimed, admitted, course.breaker, started)
+        try:
+            settled += batch.send()
+        finally:
+            spending.give_back(channel, booked - batch.handed)
         course.rows = _rows(len(claimed.ids), time.monotonic() - started)
     return settled
 
 
-def _next(channel: Channel, rows: int) -> tuple[Claim, list[Due]] | None:
+def _next(channel: Channel, rows: int, *, calls_only: bool) -> tuple[Claim, list[Due]] | None:
     """Return the next batch; one that goes out at once is admitted with its claim, one that is paced group by group."""
     if channel.per_s is None and channel.group >= TAKE_ROWS_MIN:
-        return outbox.take(channel.name, rows=min(rows, channel.group))
-    claimed = outbox.claim(channel.name, rows=rows)
+        return outbox.take(channel.name, rows=min(rows, channel.group), calls_only=calls_only)
+    claimed = outbox.claim(channel.name, rows=rows, calls_only=calls_only)
     return (claimed, []) if claimed else None
 
 
@@ -148,6 +166,11 @@ class _Batch:
         self._last_settled = time.monotonic()
         # Outcomes are dated by the database's clock, moved on by this machine's steady one: its own may be wrong.
         self._began, self._began_at = time.monotonic(), outbox.database_now()
+
+    @property
+    def handed(self) -> int:
+        """How many the provider may have been called for."""
+        return len(self._pulled)
 
     def send(self) -> int:
         with trace.on(fanning.trace_of(self._broadcast)):
