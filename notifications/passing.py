@@ -130,10 +130,10 @@ def _next_ways(found: Sequence[Delivery], now: datetime) -> Iterable[tuple[Deliv
             state in _HOPEFUL for way, state in so_far.items() if way != one.subscription_id
         )
         following = _after(ways[person], one.subscription_id)
-        way = next((row for row in following if row.pk not in so_far), None)
-        if way is not None and not reached:
-            so_far[way.pk] = DeliveryState.PENDING
-            yield one, way
+        untried = next((row for row in following if row.pk not in so_far), None)
+        if untried is not None and not reached:
+            so_far[untried.pk] = DeliveryState.PENDING
+            yield one, untried
 
 
 def _after(ways: Sequence[Subscription], failed: int) -> list[Subscription]:

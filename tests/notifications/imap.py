@@ -26,7 +26,7 @@ class Imap:
         """Let a mail arrive."""
         with imaplib.IMAP4("127.0.0.1", self.port, timeout=START_S) as box:
             box.login("bounces", "only-for-tests")
-            assert box.append("INBOX", None, None, raw)[0] == "OK"  # type: ignore[arg-type]  # no flags, now
+            assert box.append("INBOX", None, None, raw)[0] == "OK"
 
     def left(self) -> list[bool]:
         """Return of each mail that is there whether it was read."""

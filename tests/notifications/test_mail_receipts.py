@@ -120,7 +120,7 @@ def resend(word: str) -> Posted:
         "subType": "General",
         "message": "The recipient's email provider sent a hard bounce message.",
     }
-    said = {
+    said: dict[str, object] = {
         "created_at": STAMP,
         "email_id": ID,
         "from": "s@status.test",
