@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('notifications', '0003_counted'),
+        ('notifications', '0004_reach'),
         ('subscribers', '0004_zones'),
     ]
 
