@@ -81,7 +81,9 @@ def test_every_answer_has_strict_headers() -> None:
 @pytest.mark.django_db
 def test_no_other_route_takes_work_from_strangers() -> None:
     table = MODEL.partition("## Who may write without a key")[2]
-    named = {re.sub("TOKEN|PROVIDER", "1", path) for path in re.findall(r"`POST (/[\w/.]+)`", table)}
+    named = {
+        re.sub("TOKEN|PROVIDER", "1", path) for path in re.findall(r"`POST (/[\w/.]+)`", table)
+    }
     client = Client(raise_request_exception=False)
     open_to_all = set()
     for path in routes():
