@@ -156,6 +156,16 @@ def test_a_fresh_page_does_not(page: Page, site: Site) -> None:
     assert page.locator("#old").is_hidden()
 
 
+def test_a_page_that_is_written_on_change_only_is_not_called_old(page: Page, site: Site) -> None:
+    site.publish(snapshot(now=NOW - timedelta(days=3)))
+    fresh = {"generated_at": datetime.now(UTC).isoformat(), "revision": "x", "checked_at": None}
+    write(site.folder, "now.json", json.dumps(fresh).encode())
+    with page.expect_response("**/now.json"):
+        page.goto(f"{site.url}/history")
+    page.wait_for_function("Date.now() - Date.parse(document.body.dataset.generatedAt) < 60000")
+    assert page.locator("#old").is_hidden()
+
+
 def test_news_appear_by_themselves_and_the_sentence_is_not_read_out_again(
     page: Page, site: Site
 ) -> None:
