@@ -136,9 +136,10 @@ def console(request: HttpRequest) -> HttpResponse:
         "channels": settings.CHANNELS,
         "warnings": warnings(),
         "health": line,
-        "silent": [line.problem]
-        if line.problem
-        else [f"{p.name} {_stale(p)}" for p in line.parts if not p.is_fresh],
+        "silent": [
+            *([line.problem] if line.problem else []),
+            *(f"{p.name} {_stale(p)}" for p in line.parts if not p.is_fresh),
+        ],
         "may_act": request.user.has_perm("incidents.change_incident"),
         "who": who(request),
     }

@@ -27,6 +27,7 @@ import subscribers.clock
 from incidents import doorbell
 from incidents.models import Pulse
 from notifications import sending
+from statuspage import schema
 from statuspage.celery import app
 
 log = logging.getLogger("clock")
@@ -42,7 +43,7 @@ class Clock:
         self._stopping = threading.Event()
         self._rung = threading.Event()
         app.set_default()  # hints go to our broker
-        voice = notifications.clock.Voice()
+        voice = notifications.clock.Voice(self._rung.set)
         # The core first (what is due), then the face (it is shown), then the voice (it is pushed), then the rest.
         self._ticks: list[tuple[str, Callable[[datetime], None]]] = [
             ("incidents", incidents.clock.tick),
@@ -114,6 +115,7 @@ def _beat(now: datetime) -> None:
 
 
 def main() -> None:
+    schema.refuse_mismatch()
     clock = Clock()
     signal.signal(signal.SIGTERM, clock.stop)
     signal.signal(signal.SIGINT, clock.stop)
