@@ -7,7 +7,7 @@ import sys
 from benchmarks import detection, fanout, night, page, probes
 from benchmarks.probes_stage import NotHere
 
-NAMES = ("night", "detection", "fanout", "page", "probes")
+NAMES = ("night", "detection", "fanout", "page", "probes", "shots")
 LATER = ("growth",)
 
 
@@ -40,6 +40,10 @@ def _measured(options: argparse.Namespace) -> dict[str, object]:
             return bench_probes(options.minutes)
         case "page":
             return page.run()
+        case "shots":
+            from benchmarks import shots  # it makes Django ready, which the others do without
+
+            return shots.run()
         case _:
             return bench_night()
 

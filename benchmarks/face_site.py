@@ -11,7 +11,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import django
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "statuspage.settings")
 # Playwright runs a loop of its own, and what runs here asks no database.
@@ -67,7 +67,9 @@ def publish(folder: Path, taken: Snapshot, *, is_silent: bool = False) -> None:
 
 
 def chromium() -> str:
-    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    found = (
+        os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    )
     if found is None:
         raise NotHere("chromium is not on this machine; Debian: apt-get install chromium")
     return found
@@ -87,3 +89,7 @@ def browsing() -> Iterator[Browser]:
             browser.close()
 
 
+def listen(page: Page, heard: list[str]) -> None:
+    """Put into `heard` whatever the console complains of."""
+    page.on("console", lambda message: heard.append(message.text))
+    page.on("pageerror", lambda error: heard.append(str(error)))

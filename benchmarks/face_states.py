@@ -126,7 +126,10 @@ def maintenance(now: datetime) -> Snapshot:
 
 def unknown(now: datetime) -> Snapshot:
     taken = _taken(now)
-    blind = {"unknown_since": now - 4 * MINUTE, "unknown_why": "not checked while “log in” fails"}
+    blind: dict[str, Any] = {
+        "unknown_since": now - 4 * MINUTE,
+        "unknown_why": "not checked while “log in” fails",
+    }
     return replace(
         taken,
         components=tuple(
@@ -283,9 +286,7 @@ def _incident(
         _update(now - ago, uid, len(said) - number, status, body, advice if number == len(said) - 1 else "")
         for number, (status, body, ago) in enumerate(said)
     )  # fmt: skip
-    components = tuple(
-        _component(now, 0, slug, slug, _group(now, 1, ""), FINE) for slug in slugs
-    )
+    components = tuple(_component(now, 0, slug, slug, _group(now, 1, ""), FINE) for slug in slugs)
     return IncidentFact(
         uid=uid, name=name, status=said[0][0], impact=impact, created_at=now - age, updated_at=now - said[0][2],
         started_at=now - age, monitoring_at=None, resolved_at=None, automatic=False, updates=updates,
@@ -330,7 +331,13 @@ def _older(now: datetime) -> tuple[HistoryRow, ...]:
     """Incidents of former months, whose pages are not in the snapshot any more."""
     return tuple(
         HistoryRow(
-            f"older{number:07}", name, Status.RESOLVED, impact, now - ago, now - ago + 2 * HOUR, None
+            f"older{number:07}",
+            name,
+            Status.RESOLVED,
+            impact,
+            now - ago,
+            now - ago + 2 * HOUR,
+            None,
         )
         for number, (name, impact, ago) in enumerate(
             (

@@ -35,7 +35,9 @@ def run(folder: Path = KEPT) -> dict[str, object]:
     expected = {f"{_stem(scene, *kind)}.png" for scene in scenes for kind in _kinds()}
     there = {file.name for file in folder.glob("*.png") if file.stat().st_size > 0}
     if there != expected:
-        raise RuntimeError(f"{len(there)} pictures instead of {len(expected)}: {sorted(expected ^ there)[:3]}")
+        raise RuntimeError(
+            f"{len(there)} pictures instead of {len(expected)}: {sorted(expected ^ there)[:3]}"
+        )
     if complaints:
         raise RuntimeError(f"Chromium complains: {complaints[0]}")
     return {
@@ -69,12 +71,13 @@ def _taken(scene: Scene, url: str, browser: Browser, folder: Path) -> list[str]:
         page = context.new_page()
         page.clock.set_fixed_time(scene.snapshot.now)  # taking them all may take minutes
         stem = _stem(scene, scheme, width, language)
-        page.on("console", lambda message, stem=stem: said.append(f"{stem}: {message.text}"))  # type: ignore[misc]
-        page.on("pageerror", lambda error, stem=stem: said.append(f"{stem}: {error}"))  # type: ignore[misc]
+        heard: list[str] = []
+        face_site.listen(page, heard)
         page.goto(f"{url}/{'' if language == 'en' else f'{language}/'}{scene.path}")
         across = page.evaluate("document.documentElement.scrollWidth")
         if across > width:
             said.append(f"{stem}: {across} px wide")
+        said += [f"{stem}: {each}" for each in heard]
         page.screenshot(path=folder / f"{stem}.png", full_page=True)
         context.close()
     return said

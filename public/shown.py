@@ -105,7 +105,9 @@ def state(view: View) -> Shown:
         "what_to_do": markdown(statusapi.what_to_do(main) or ""),
         "promise": promise(main, view) if main else None,
         "checked": _checked(view),
-        "blind": [_blind(one, view) for one in snapshot.components if _is_told_blind(one, sentence, view)],
+        "blind": [
+            _blind(one, view) for one in snapshot.components if _is_told_blind(one, sentence, view)
+        ],
     }
 
 
