@@ -18,7 +18,9 @@ from public.snapshot import Snapshot
 
 STATIC = Path(statusapi.__file__).resolve().parent / "static"
 WATCHED = timedelta(hours=24)
-STEP = timedelta(seconds=9)  # under the banner's own timeout of 10 s, which runs on the same simulated clock
+STEP = timedelta(
+    seconds=9
+)  # under the banner's own timeout of 10 s, which runs on the same simulated clock
 WAIT_MS = 20_000.0
 # Each state that the banner ever had, and when its requests are answered: simulated time must not overtake them.
 _WATCH = """
@@ -71,7 +73,9 @@ class House:
                 now = self.now
             body = statusapi.banner(replace(self.snapshot, now=now), "en")
             return "application/json", statusapi.encode(body)
-        tag = f'<status-banner src="/banner.json" mirrors="{self.mirrors}" lang="en"></status-banner>'
+        tag = (
+            f'<status-banner src="/banner.json" mirrors="{self.mirrors}" lang="en"></status-banner>'
+        )
         page = f'<!doctype html><html lang="en"><title>An app</title><script src="/banner.js" defer></script>{tag}'
         return "text/html", page.encode()
 
@@ -167,7 +171,9 @@ def _page(browser: Browser, house: House, now: datetime, source: str) -> Iterato
     page.add_init_script(_WATCH)
     page.goto(house.url)
     if source != "/banner.json":
-        page.evaluate("src => document.querySelector('status-banner').setAttribute('src', src)", source)
+        page.evaluate(
+            "src => document.querySelector('status-banner').setAttribute('src', src)", source
+        )
     try:
         yield page
     finally:

@@ -176,13 +176,17 @@ def over(now: datetime) -> Snapshot:
     )
     done = _window(now, Status.COMPLETED, now - 6 * DAY)
     told = (
-        Told("email", 21_480, 21_480, 2.1, 41.0, 96.0, 131.0),
-        Told("sms", 1_204, 1_198, 3.0, 610.0, 1_180.0, 1_320.0),
+        Told("email", 21_480, 21_480, 41.0, 96.0, 131.0, _steps(131.0, 1.0)),
+        Told("sms", 1_204, 1_198, 610.0, 1_180.0, 1_320.0, _steps(1_320.0, 1_198 / 1_204)),
     )
     return replace(
         _taken(now, one, replace(done, resolved_at=now - 6 * DAY + 2 * HOUR), taken_back),
         told=((one.uid, told),),
     )
+
+
+def _steps(last_s: float, share: float) -> tuple[tuple[float, float], ...]:
+    return tuple((2 + (last_s - 2) * part / 30, share * (part + 1) / 31) for part in range(31))
 
 
 def empty(now: datetime) -> Snapshot:

@@ -26,7 +26,10 @@ def run(folder: Path = KEPT) -> dict[str, object]:
         old.unlink()
     scenes = face_states.scenes(datetime.now(UTC).replace(microsecond=0))
     complaints: list[str] = []
-    with face_site.browsing() as browser, tempfile.TemporaryDirectory(prefix="sp-shots-", ignore_cleanup_errors=True) as name:
+    with (
+        face_site.browsing() as browser,
+        tempfile.TemporaryDirectory(prefix="sp-shots-", ignore_cleanup_errors=True) as name,
+    ):
         for scene in scenes:
             public = Path(name) / scene.name
             face_site.publish(public, scene.snapshot, is_silent=scene.is_silent)
