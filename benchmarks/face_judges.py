@@ -18,8 +18,8 @@ from icalendar import Calendar
 from playwright.sync_api import Browser, Page
 
 from benchmarks import face_site
-from benchmarks.face_site import NotHere
 from benchmarks.face_states import Scene
+from benchmarks.probes_stage import NotHere
 
 HERE = Path(__file__).resolve().parent
 WANTED = HERE / "browser"  # package.json and its lock

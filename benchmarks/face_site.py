@@ -17,16 +17,13 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "statuspage.settings")
 # Playwright runs a loop of its own, and what runs here asks no database.
 django.setup()
 
+from benchmarks.probes_stage import NotHere  # noqa: E402
 from public import watchdog  # noqa: E402
 from public.publish import Publisher  # noqa: E402
 from public.serve import PublishedFiles  # noqa: E402
 from public.snapshot import Snapshot  # noqa: E402
 
 SECRET = "looked at"
-
-
-class NotHere(Exception):
-    """A program is not on this machine; the text says which and where it is from."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):
