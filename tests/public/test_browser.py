@@ -50,14 +50,14 @@ class Site:
         )
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         self.attributes = b""
+        self.policy = f"default-src 'none'; script-src {self.url}; connect-src {self.url}; require-trusted-types-for 'script'"
         threading.Thread(
             target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
         ).start()
 
     def _app(self, environ: dict[str, Any], start: Any) -> Iterable[bytes]:
         """An app of somebody else, with a strict policy of its own, that shows our banner."""
-        policy = f"default-src 'none'; script-src {self.url}; connect-src {self.url}; require-trusted-types-for 'script'"
-        start("200 OK", [("Content-Type", "text/html"), ("Content-Security-Policy", policy)])
+        start("200 OK", [("Content-Type", "text/html"), ("Content-Security-Policy", self.policy)])
         origin = self.url.encode()
         return [HOST_PAGE % (origin, origin, self.attributes)]
 
@@ -65,15 +65,19 @@ class Site:
         Publisher(self.folder).publish(taken)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def chromium() -> str:
     path = os.environ.get("CHROMIUM") or which("chromium") or which("chromium-browser")
     if path is None:
         pytest.fail("no Chromium on the PATH")
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
     # Playwright runs a loop of its own; Django would refuse queries there, and this file makes none.
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=path,
+            executable_path=chromium(),
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
         )
         yield browser
