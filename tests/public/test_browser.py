@@ -50,6 +50,7 @@ class Site:
         )
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         self.attributes = b""
+        self.worker = b""  # of the app
         self.policy = f"default-src 'none'; script-src {self.url}; connect-src {self.url}; require-trusted-types-for 'script'"
         threading.Thread(
             target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
@@ -57,7 +58,10 @@ class Site:
 
     def _app(self, environ: dict[str, Any], start: Any) -> Iterable[bytes]:
         """An app of somebody else, with a strict policy of its own, that shows our banner."""
-        start("200 OK", [("Content-Type", "text/html"), ("Content-Security-Policy", self.policy)])
+        kind = "text/javascript" if environ["PATH_INFO"] == "/worker" else "text/html"
+        start("200 OK", [("Content-Type", kind), ("Content-Security-Policy", self.policy)])
+        if kind != "text/html":
+            return [self.worker]
         origin = self.url.encode()
         return [HOST_PAGE % (origin, origin, self.attributes)]
 

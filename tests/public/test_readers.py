@@ -14,7 +14,6 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from public import statusapi
-from public.files import write
 from public.publish import Publisher
 from public.signing import Signer
 from tests.public.cast import MAJOR, component, incident, snapshot, update
@@ -118,7 +117,7 @@ def test_the_service_worker_keeps_the_last_answer_and_never_makes_it_younger(
 ) -> None:
     source, app = sites
     publish(source, "Told by the source", datetime.now(UTC))
-    write(app.folder, "sw.js", WORKER.encode())
+    app.worker = WORKER.encode()
     address = f"{source.url}/banner.json"
     ask = "async url => { const a = await fetch(url); return [a.headers.get('Date'), (await a.json()).generated_at]; }"
     with sync_playwright() as playwright:
@@ -129,7 +128,7 @@ def test_the_service_worker_keeps_the_last_answer_and_never_makes_it_younger(
         )
         page.goto(f"{app.url}/an-app")
         page.evaluate(
-            "navigator.serviceWorker.register('/sw.js').then(() => navigator.serviceWorker.ready)"
+            "navigator.serviceWorker.register('/worker').then(() => navigator.serviceWorker.ready)"
         )
         page.reload()
         page.wait_for_function("navigator.serviceWorker.controller !== null")
