@@ -70,12 +70,13 @@ def for_docs() -> None:
         face_site.browsing() as browser,
         tempfile.TemporaryDirectory(prefix="sp-shots-", ignore_cleanup_errors=True) as name,
     ):
-        for scene_name, *kind in SHOWN:
+        for scene_name, scheme, width, language in SHOWN:
             scene, public = known[scene_name], Path(name) / scene_name
+            stem = _stem(scene, scheme, width, language)
             face_site.publish(public, scene.snapshot, is_silent=scene.is_silent)
             with face_site.serving(public) as url:
-                page = _opened(scene, url, browser, *kind)
-                page.screenshot(path=IMAGES / f"page-{_stem(scene, *kind)}.png")
+                page = _opened(scene, url, browser, scheme, width, language)
+                page.screenshot(path=IMAGES / f"page-{stem}.png")
                 page.context.close()
 
 

@@ -70,7 +70,7 @@ class Publisher:
             for made in self._made(views):
                 if self._write_made(*made):
                     written += 1
-                    news += [made[0]] if made[0].endswith(tuple(_FEEDS)) else []
+                    news += [made[0]] if made[0].endswith(_TOLD_TO_HUBS) else []
             self._prepare_for_silence(views)
             self._remove_gone(snapshot, views)
         written += self._write_frequent(views)
@@ -352,6 +352,9 @@ _FEEDS: dict[str, Callable[[Feed], bytes]] = {
     ".atom": feeds.atom,
     ".ics": ical.calendar,
 }
+
+
+_TOLD_TO_HUBS = (".rss", ".atom", ".json")  # of what _made() yields, only feeds end so
 
 
 def _feeds(path: str, feed: Feed) -> Iterator[Made]:
