@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -89,7 +89,6 @@ def following(primary: Postgres, folder: Path) -> Iterator[Standby]:
         standby.start()
         yield standby
     finally:
-        try:
+        # Nothing is to be stopped where it never started.
+        with suppress(subprocess.CalledProcessError):
             standby.stop()
-        except subprocess.CalledProcessError:
-            pass  # it never started

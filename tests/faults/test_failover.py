@@ -8,12 +8,13 @@ import environ
 import pytest
 from django.db import connection
 
-from tests.faults import history, standby
+from tests.faults import history, standby, times
 from tests.faults.checker import Rules, judge
 from tests.faults.conftest import Open, Report
 from tests.faults.house import until
 from tests.faults.postgres import Postgres
 from tests.faults.test_broker import _has_mailed
+from tests.faults.test_database import POOL
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
 PEOPLE = {"email": 1000}
@@ -56,7 +57,10 @@ def _fail_over(
         with capsys.disabled():
             print(f"\nbefore: {before}\nafter: {after}", file=sys.stderr)
         assert before != after
-        report(judge(history.of(house), Rules(late_s=120)))
+        rules = Rules(
+            late_s=120, ambiguous_on=frozenset({"email"}), extra_max=POOL * times.UNSETTLED
+        )
+        report(judge(history.of(house), rules))
         for process in house.running:
             process.kill()
         connection.close()
