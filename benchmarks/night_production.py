@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
-from benchmarks import page
+from benchmarks import page_servers as servers
 from benchmarks.fanout_smtp import _ready_bytes, fill
 from benchmarks.senders import Senders
 from benchmarks.yard import ROOT, Sink, Yard, pause, resume, sink, yard
@@ -37,7 +37,7 @@ Say = Callable[[str], None]
 
 def run(*, subscribers: int = SUBSCRIBERS, say: Say) -> dict[str, Any]:  # Any: JSON
     """Play it once; return contract.md's object."""
-    port = page.free_port()
+    port = servers.free_port()
     word = secrets.token_hex(12)
     with sink() as server:
         url = f"smtp://127.0.0.1:{server.ports['pipelining']}"
@@ -82,8 +82,8 @@ class _Stage:
 
     def start(self) -> None:
         """Start all, and wait until the page is healthy and every location is heard."""
-        house, web = self._house, page.free_port()
-        follow = page.free_port()
+        house, web = self._house, servers.free_port()
+        follow = servers.free_port()
         self._follow = f"http://127.0.0.1:{follow}"
         house.start(sys.executable, "-m", "demo.follow", "--port", str(follow))
         self._apply()
@@ -92,7 +92,7 @@ class _Stage:
         public = house.folder / "public"
         house.start_clock()
         house.start(sys.executable, "-m", "public.watchdog", "--dir", str(public))
-        house.start(*page.ours(house.folder, public, self._port, f"127.0.0.1:{web}"))
+        house.start(*servers.ours(house.folder, public, self._port, f"127.0.0.1:{web}"))
         self._worker = house.start_workers(WORKERS)
         for location in LOCATIONS:
             token = self._manage("create_location", location)
