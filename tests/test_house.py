@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PURE = [
     *("incidents/lifecycle.py", "incidents/facts.py", "incidents/uptime.py", "incidents/wire.py"),
+    "incidents/chain.py",
     "subscribers/addresses.py",
     *("probes/conditions.py", "probes/verdict.py", "probes/facts.py", "probes/options.py"),
     *("probes/restraint.py", "probes/steps.py", "probes/values.py", "probes/latency.py"),
