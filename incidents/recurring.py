@@ -54,9 +54,9 @@ def windows(series: Series, *, after: datetime) -> Iterator[datetime]:
 def begin(
     *, page: Page, name: str, body: str, rule: str, starts_at: datetime, duration: timedelta, actor: str, now: datetime,
     what_to_do: str = "", components: list[Component] | None = None, remind_before: timedelta | None = None,
-    announce_before: timedelta = timedelta(days=7),
+    announce_before: timedelta = timedelta(days=7), first_is_told: bool = False,
 ) -> Series:  # fmt: skip
-    """Keep a series; its windows are announced by the clock. Raises Refused."""
+    """Keep a series; its windows are announced by the clock, from the first or the one after it. Raises Refused."""
     services._check_text(name, body)
     parse(rule, starts_at=starts_at, time_zone=page.time_zone)
     if duration <= timedelta(0):
@@ -67,8 +67,8 @@ def begin(
         announce_before_s=int(announce_before.total_seconds()),
         remind_before_s=None if remind_before is None else int(remind_before.total_seconds()),
     )  # fmt: skip
-    _go_on(series, after=max(now, starts_at - timedelta(seconds=1)))
-    if series.next_at is None:
+    _go_on(series, after=max(now, starts_at - timedelta(seconds=0 if first_is_told else 1)))
+    if series.next_at is None and not first_is_told:
         raise Refused("The rule has no window after now; check its start, UNTIL and COUNT.")
     series.save()
     series.components.set(components or [])
