@@ -4,12 +4,11 @@ import argparse
 import json
 import sys
 
-from benchmarks import detection, night, page, probes
+from benchmarks import detection, fanout, night, page, probes
 from benchmarks.probes_stage import NotHere
 
-# The others of contract.md come with their rooms: fanout and growth with the voice.
-NAMES = ("night", "detection", "page", "probes")
-LATER = ("fanout", "growth")
+NAMES = ("night", "detection", "fanout", "page", "probes")
+LATER = ("growth",)
 
 
 def bench_night() -> dict[str, object]:
@@ -32,10 +31,13 @@ def bench_probes(minutes: float) -> dict[str, object]:
     return probes.run(minutes=minutes, say=lambda line: print(line, file=sys.stderr, flush=True))
 
 
-def _measured(name: str, minutes: float) -> dict[str, object]:
-    match name:
+def _measured(options: argparse.Namespace) -> dict[str, object]:
+    match options.name:
+        case "fanout":
+            parts = tuple(options.part or fanout.PARTS)
+            return fanout.run(subscribers=options.subscribers, workers=options.workers, parts=parts)
         case "probes":
-            return bench_probes(minutes)
+            return bench_probes(options.minutes)
         case "page":
             return page.run()
         case _:
@@ -55,6 +57,11 @@ def main() -> int:
         default=probes.MINUTES,
         help="probes: of the long run; 0 leaves it out",
     )
+    parser.add_argument("--subscribers", type=int, default=fanout.SUBSCRIBERS, help="of fanout")
+    parser.add_argument("--workers", type=int, default=fanout.WORKERS, help="of fanout")
+    parser.add_argument(
+        "--part", action="append", choices=fanout.PARTS, help="of fanout; may be repeated"
+    )
     options = parser.parse_args()
     if options.name in LATER:
         print(f"bench: {options.name} is not there yet; {', '.join(NAMES)} is.", file=sys.stderr)
@@ -62,7 +69,7 @@ def main() -> int:
     if options.name not in NAMES:
         parser.error(f"there is no {options.name!r}; expected one of {', '.join(NAMES)}")
     try:
-        found = _measured(options.name, options.minutes)
+        found = _measured(options)
     except NotHere as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

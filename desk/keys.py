@@ -27,7 +27,7 @@ def create(
     *, name: str, scopes: Sequence[Scope], now: datetime, expires_at: datetime | None = None
 ) -> str:
     """Make a key and return it; it cannot be read again afterwards."""
-    key = secrets.token_urlsafe(KEY_BYTES)
+    key = new_secret()
     ApiKey.objects.create(
         name=name,
         hash=digest(key),
@@ -36,6 +36,13 @@ def create(
         expires_at=expires_at,
     )
     return key
+
+
+def new_secret() -> str:
+    """Return a key that no command line takes for an option: it does not begin with a dash."""
+    while (secret := secrets.token_urlsafe(KEY_BYTES)).startswith("-"):
+        pass
+    return secret
 
 
 def find(key: str, *, now: datetime) -> ApiKey | None:

@@ -100,7 +100,7 @@ def _words(
         channel=name,
         label=label,
         text=settings.OPEN_CHANNELS[name].preview(notice),
-        people=outbox._audience(leg, broadcast).count(),  # the very query that fan-out runs
+        people=outbox.audience(leg, broadcast).count(),  # the very query that fan-out runs
         urgent=leg.urgent,
         is_account=leg.role == Role.SOCIAL,
     )

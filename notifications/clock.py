@@ -1,5 +1,6 @@
 """The voice's part of each second: open entries, fan out, hint, take back lapsed leases."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from notifications import outbox
@@ -14,15 +15,23 @@ BULK_WAITS = timedelta(seconds=20)
 class Voice:
     """Keeps the two background threads between passes."""
 
-    def __init__(self) -> None:
+    def __init__(self, again: Callable[[], None] = lambda: None) -> None:
+        """`again` asks for the next pass at once: there is more to queue than one pass may."""
+        self._again = again
         self._hinter = Hinter()
         self._emergency = EmergencySender()
 
     def tick(self, now: datetime) -> None:
-        """Do one pass; every step is bounded and can run twice."""
+        """Do one pass; every step is bounded and can run twice.
+
+        Deliveries fall due by the database's clock: a host that is an hour ahead must not hold them back for an hour.
+        """
+        now = outbox.database_now()
         outbox.open_entries(now)
-        outbox.fan_out(now)
+        if outbox.fan_out(now) and outbox.has_more():
+            self._again()
         outbox.sweep_leases()
+        outbox.settle_what_is_halted()
         for channel, urgent, oldest in outbox.waiting_channels(now):
             self._hinter.hint(channel)
             patience = URGENT_WAITS if urgent else BULK_WAITS

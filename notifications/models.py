@@ -1,6 +1,6 @@
 """The nouns of the voice: an entry on its way to all, its way to each, and what was tried."""
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import ClassVar
 
 from django.db import models
@@ -39,6 +39,14 @@ HANDED_OVER = (
 )
 
 
+class Lane(IntEnum):
+    """Who goes first within a channel. Below the first, broadcasts of one lane take turns."""
+
+    PERSONAL = 0  # letters to one person, calls to operators
+    URGENT = 1
+    BULK = 2
+
+
 class Broadcast(models.Model):
     """One entry (an update, a call or a letter) on its way to everyone it is for.
 
@@ -65,9 +73,15 @@ class Broadcast(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     fanned_out_at = models.DateTimeField(null=True, blank=True)
     halted_at = models.DateTimeField(null=True, blank=True)
+    settled_at = models.DateTimeField(
+        null=True, blank=True, help_text="When nothing of it was waiting any more."
+    )
 
     class Meta:
         indexes: ClassVar = [
+            models.Index(
+                fields=["id"], condition=Q(settled_at__isnull=True), name="broadcast_under_way"
+            ),
             models.Index(
                 fields=["id"], condition=Q(fanned_out_at__isnull=True), name="broadcast_to_fan_out"
             ),
@@ -97,6 +111,7 @@ class Delivery(models.Model):
     subscription = models.ForeignKey(Subscription, models.CASCADE, related_name="deliveries")
     channel = models.CharField(max_length=16)
     urgent = models.BooleanField(default=False)
+    lane = models.PositiveSmallIntegerField(default=Lane.URGENT, db_default=1)
     state = models.CharField(max_length=12, default=DeliveryState.PENDING)
     attempts = models.PositiveSmallIntegerField(default=0)
     maybe_sent = models.BooleanField(default=False)
@@ -112,11 +127,12 @@ class Delivery(models.Model):
     class Meta:
         verbose_name_plural = "deliveries"
         indexes: ClassVar = [
-            # What claim() walks: this channel's waiting rows, urgent ones first, longest due first.
+            # What claim() walks: a channel's lane, its broadcasts in turn, longest due first. Only what waits is in
+            # it, so it stays as small as the backlog however long the ledger grows.
             models.Index(
-                fields=["channel", "-urgent", "due_at", "id"],
+                fields=["channel", "lane", "broadcast", "due_at", "id"],
                 condition=Q(state="pending"),
-                name="delivery_to_claim",
+                name="delivery_in_line",
             ),
             models.Index(
                 fields=["lease_until"],
@@ -156,6 +172,53 @@ class Pace(models.Model):
 
     channel = models.CharField(max_length=16, primary_key=True)
     free_at = models.DateTimeField()
+    # The provider asked us to wait (429, a refused account): until then nobody tries.
+    held_until = models.DateTimeField(null=True, blank=True)
+    why = models.CharField(max_length=255, blank=True, default="")
+    # An operator let the brake go until then.
+    lifted_until = models.DateTimeField(null=True, blank=True)
 
     def __str__(self) -> str:
         return self.channel
+
+
+class Spent(models.Model):
+    """How many messages of a capped channel were handed over in one hour: what the brake counts."""
+
+    channel = models.CharField(max_length=16)
+    hour = models.DateTimeField(help_text="Its beginning, UTC.")
+    messages = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["channel", "hour"], name="spent_once_an_hour")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.channel} {self.hour:%Y-%m-%d %H:00}: {self.messages}"
+
+
+class Informed(models.Model):
+    """Time to inform: how one channel went in one incident. Kept when the ledger's rows are long gone."""
+
+    incident = models.ForeignKey(Incident, models.CASCADE, related_name="informed")
+    channel = models.CharField(max_length=16)
+    all_clear = models.BooleanField(default=False)
+    since = models.DateTimeField(help_text="The zero of the seconds.")
+    counts = models.JSONField(default=dict)
+    first_s = models.FloatField(null=True, blank=True)
+    p50_s = models.FloatField(null=True, blank=True)
+    p95_s = models.FloatField(null=True, blank=True)
+    last_s = models.FloatField(null=True, blank=True)
+    curve = models.JSONField(default=list, help_text="Steps of [seconds, people told by then].")
+
+    class Meta:
+        verbose_name_plural = "informed"
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["incident", "channel", "all_clear"], name="informed_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.channel} of incident {self.incident_id}"

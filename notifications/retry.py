@@ -48,10 +48,11 @@ class _Bias:
 # Whether a duplicate or a miss is worse, channel by channel (docs/decisions.md, "Unknown"). `after_s` is the time in
 # which a provider's own callback may still settle the matter.
 _BIASES = {
-    "email": _Bias(
-        2, 60, False, "once more with the same Message-ID: readers' servers drop the copy"
+    # Not once only: a worker that dies leaves unknown what it had in hand, and may die again on the second attempt.
+    "email": _Bias(5, 60, False, "again with the same Message-ID: readers' servers drop the copy"),
+    "sms": _Bias(
+        ATTEMPTS_MAX, 60, True, "again if critical, after a look at the account's message list"
     ),
-    "sms": _Bias(2, 60, True, "once more if critical, after a look at the account's message list"),
     "voice": _Bias(4, 30, False, "a second ring within three minutes is wanted anyway"),
     "x": _Bias(
         ATTEMPTS_MAX,

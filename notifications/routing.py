@@ -1,7 +1,7 @@
 """Which channels an entry goes by, how urgently, and to whom among their subscribers."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from incidents.facts import IncidentFact, UpdateFact
@@ -35,8 +35,9 @@ class Leg:
 
 
 def leg(row: Mapping[str, Any]) -> Leg:
-    """Return the Leg that as_json() wrote."""
-    return Leg(**{**row, "components": tuple(row["components"])})
+    """Return the Leg that as_json() wrote, perhaps that of another version: what is not known is left out."""
+    known = {field.name: row[field.name] for field in fields(Leg) if field.name in row}
+    return Leg(**{**known, "components": tuple(row.get("components", ()))})
 
 
 def plan(incident: IncidentFact, update: UpdateFact, channels: Iterable[str]) -> list[Leg]:

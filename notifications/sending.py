@@ -3,32 +3,60 @@
 import logging
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import timedelta
 
 from django.conf import settings
+from django.db import transaction
 
-from notifications import channels, entries, outbox
-from notifications.channels import Channel, Outcome, Recipient, refused
+from notifications import channels, entries, outbox, pacing
+from notifications.breaker import Breaker
+from notifications.channels import Channel, Outcome, Recipient, Result, refused
 from notifications.models import Broadcast, Delivery
-from notifications.outbox import Claim, Settlement
+from notifications.outbox import Claim, Due, Settlement
 from notifications.routing import SOCIAL
 from subscribers import addresses
 from subscribers import services as people
 
 log = logging.getLogger(__name__)
 
-BATCH_ROWS = 200  # deliveries under one lease
+# Deliveries under one lease: what the channel sends in CLAIM_S by its last batch's rate, within these bounds. A slow
+# provider's batches are small, so that something urgent need not wait for the rest of one.
+CLAIM_S = 2.0
+CLAIM_ROWS_MIN = 5
+CLAIM_ROWS_MAX = 1000
+FIRST_ROWS = 100
 ASK_AGAIN_S = 1.0  # house.md: the database is asked again when its last answer is over 1 s old
 LEASE_MARGIN_S = (
     10.0  # a send that starts now must end before the lease does: the longest provider timeout
 )
+# Outcomes written in one statement: so many may be told twice when a worker is killed.
+SETTLE_ROWS = 50
+TAKE_ROWS_MIN = 20  # groups below this are claimed in batches and admitted one by one
 SETTLE_S = 0.5  # an outcome is written at the latest after so long
 PACE_AHEAD_S = 2.0  # a rate-limited account is booked for so long at a time
+# Of a process that serves several channels, so many threads at most may be with one of them: a provider that hangs must
+# leave some for the others.
+DRAINS_MAX = 2
 
 _stop = threading.Event()
 _local = threading.local()
+
+
+@dataclass(slots=True)
+class _Course:
+    """What this process knows of a channel: who drains it, how fast it is, whether it fails."""
+
+    drains: threading.BoundedSemaphore = field(
+        default_factory=lambda: threading.BoundedSemaphore(DRAINS_MAX)
+    )
+    breaker: Breaker = field(default_factory=Breaker)
+    rows: int = FIRST_ROWS
+
+
+_courses: defaultdict[str, _Course] = defaultdict(_Course)
 
 
 def stop() -> None:
@@ -38,17 +66,44 @@ def stop() -> None:
 
 def drain(channel: str, *, seconds: float, batches_max: int = 10_000) -> int:
     """Send what is due on `channel` for at most about `seconds`; return how many outcomes were settled."""
-    ends = time.monotonic() + seconds
+    course = _courses[channel]
+    if not course.drains.acquire(blocking=False):
+        return 0
+    try:
+        return _drain(channel, course, time.monotonic() + seconds, batches_max)
+    finally:
+        course.drains.release()
+
+
+def _drain(channel: str, course: _Course, ends: float, batches_max: int) -> int:
     settled = 0
     for _ in range(batches_max):
-        if _stop.is_set() or time.monotonic() > ends:
-            break
         started = time.monotonic()
-        claimed = outbox.claim(channel, rows=BATCH_ROWS)
-        if claimed is None:
+        allowance = course.breaker.allowance(started)
+        if _stop.is_set() or started > ends or allowance == 0 or pacing.held_s(channel) > 0:
             break
-        settled += _Batch(_channel(channel), claimed, started).send()
+        opened = _channel(channel)
+        found = _next(opened, allowance or course.rows)
+        if found is None:
+            break
+        claimed, admitted = found
+        settled += _Batch(opened, claimed, admitted, course.breaker, started).send()
+        course.rows = _rows(len(claimed.ids), time.monotonic() - started)
     return settled
+
+
+def _next(channel: Channel, rows: int) -> tuple[Claim, list[Due]] | None:
+    """Return the next batch; one that goes out at once is admitted with its claim, one that is paced group by group."""
+    if channel.per_s is None and channel.group >= TAKE_ROWS_MIN:
+        return outbox.take(channel.name, rows=min(rows, channel.group))
+    claimed = outbox.claim(channel.name, rows=rows)
+    return (claimed, []) if claimed else None
+
+
+def _rows(rows: int, took_s: float) -> int:
+    """Return how many to claim next: what went in CLAIM_S at the last batch's pace."""
+    wanted = int(rows / max(took_s, 0.001) * CLAIM_S)
+    return max(CLAIM_ROWS_MIN, min(CLAIM_ROWS_MAX, wanted))
 
 
 def _channel(name: str) -> Channel:
@@ -65,22 +120,34 @@ def _channel(name: str) -> Channel:
 class _Batch:
     """One claimed batch on its way through a channel."""
 
-    def __init__(self, channel: Channel, claimed: Claim, started: float) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        claimed: Claim,
+        admitted: Sequence[Due],
+        breaker: Breaker,
+        started: float,
+    ) -> None:
         self._channel = channel
         self._claim = claimed
+        self._admitted = admitted
+        self._breaker = breaker
         self._lease_ends = started + outbox.LEASE_S - LEASE_MARGIN_S
         self._broadcast = Broadcast.objects.select_related("update_entry", "letter").get(
             pk=claimed.broadcast
         )
-        self._pulled: dict[str, Delivery] = {}  # the provider may have these from here on
+        self._is_social = channel.name in SOCIAL
+        self._pulled: dict[str, Due] = {}  # the provider may have these from here on
         self._critical = True
+        self._held = False
         self._open: list[Settlement] = []
         self._settled = 0
         self._last_settled = time.monotonic()
+        # Outcomes are dated by the database's clock, moved on by this machine's steady one: its own may be wrong.
+        self._began, self._began_at = time.monotonic(), outbox.database_now()
 
     def send(self) -> int:
-        first = Delivery.objects.select_related("subscription").get(pk=self._claim.ids[0])
-        notice = entries.kept_notice(self._broadcast, first.subscription.language)
+        notice = entries.kept_notice(self._broadcast, self._claim.language)
         self._critical = notice.critical
         try:
             for delivery, outcome in self._channel.send(notice, self._recipients()):
@@ -94,16 +161,29 @@ class _Batch:
 
     def _recipients(self) -> Iterator[Recipient]:
         """Yield who may be sent to, each checked within the last second; pulling is the permission to send."""
+        if self._admitted:
+            yield from self._group_of(self._admitted, time.monotonic())
+            return
         size = self._group()
         for start in range(0, len(self._claim.ids), size):
             ids = self._claim.ids[start : start + size]
-            if _stop.is_set() or time.monotonic() > self._lease_ends:
+            if self._must_end():
                 return
             wait_s = self._book(len(ids))
             if time.monotonic() + wait_s > self._lease_ends:
                 return
             _stop.wait(wait_s)
-            yield from self._group_of(ids)
+            yield from self._group_of(self._admit(ids), time.monotonic())
+
+    def _must_end(self) -> bool:
+        """Stopped, out of time, or the provider is not to be tried any more: the rest is given back."""
+        now = time.monotonic()
+        return (
+            _stop.is_set()
+            or now > self._lease_ends
+            or self._held
+            or self._breaker.allowance(now) == 0
+        )
 
     def _group(self) -> int:
         if self._channel.per_s is None:
@@ -114,19 +194,20 @@ class _Batch:
         rate = self._channel.per_s
         return outbox.reserve(self._channel.name, rate, messages) if rate else 0.0
 
-    def _group_of(self, ids: Sequence[int]) -> Iterator[Recipient]:
-        queue = deque(outbox.admit(self._claim, ids))
-        asked = time.monotonic()
+    def _group_of(self, admitted: Sequence[Due], asked: float) -> Iterator[Recipient]:
+        queue = deque(admitted)
         gap_s = 1.0 / self._channel.per_s if self._channel.per_s else 0.0
         while queue and not _stop.is_set():
             if time.monotonic() - asked > ASK_AGAIN_S:
-                queue = deque(outbox.admit(self._claim, [delivery.pk for delivery in queue]))
+                queue = deque(self._admit([delivery.pk for delivery in queue]))
                 asked = time.monotonic()
                 continue
+            if self._held or self._breaker.allowance(asked) == 0:
+                return
             delivery = queue.popleft()
             self._pulled[str(delivery.pk)] = delivery
             try:
-                next_one = recipient(delivery, self._broadcast, social=self._channel.name in SOCIAL)
+                next_one = recipient(delivery, self._broadcast, social=self._is_social)
             except addresses.Unreadable as error:
                 self._note(str(delivery.pk), refused(str(error)))
                 continue
@@ -134,14 +215,33 @@ class _Batch:
             if gap_s:
                 _stop.wait(gap_s)  # the account's rate, within the slot booked for this group
 
+    def _admit(self, ids: Sequence[int]) -> list[Due]:
+        """Settle what is known and ask for the next group in one transaction: one commit instead of two."""
+        with transaction.atomic():
+            self._settle()
+            return outbox.admit(self._claim, ids)
+
     def _note(self, delivery: str, outcome: Outcome) -> None:
+        at = self._began_at + timedelta(seconds=time.monotonic() - self._began)
         letter = self._broadcast.letter
         if outcome.confirms and letter is not None:
-            people.confirm_by_challenge(letter, now=datetime.now(UTC))
-        self._open.append(Settlement(self._pulled[delivery], outcome, datetime.now(UTC)))
-        full = len(self._open) >= self._channel.group
+            people.confirm_by_challenge(letter, now=at)
+        self._open.append(Settlement(self._pulled[delivery], outcome, at))
+        self._judge(outcome)
+        full = len(self._open) >= SETTLE_ROWS
         if full or time.monotonic() - self._last_settled > SETTLE_S:
             self._settle()
+
+    def _judge(self, outcome: Outcome) -> None:
+        """Tell the breaker, and hold the channel when its provider asks for time."""
+        if outcome.result in (Result.ACCEPTED, Result.REFUSED):
+            if self._breaker.failures:
+                self._breaker.worked()
+            return
+        self._breaker.failed(time.monotonic())
+        if outcome.retry_after_s and not self._held:
+            self._held = True
+            pacing.hold(self._channel.name, seconds=outcome.retry_after_s, why=outcome.why)
 
     def _settle(self) -> None:
         if self._open:
@@ -162,7 +262,7 @@ class _Batch:
         self._last_settled = time.monotonic()
 
 
-def recipient(delivery: Delivery, broadcast: Broadcast, *, social: bool) -> Recipient:
+def recipient(delivery: Delivery | Due, broadcast: Broadcast, *, social: bool) -> Recipient:
     """Return the delivery as a channel sees it."""
     person = delivery.subscription
     earlier = _earlier_ids(delivery, broadcast) if social else ()
@@ -181,7 +281,7 @@ def recipient(delivery: Delivery, broadcast: Broadcast, *, social: bool) -> Reci
     )
 
 
-def _earlier_ids(delivery: Delivery, broadcast: Broadcast) -> tuple[str, ...]:
+def _earlier_ids(delivery: Delivery | Due, broadcast: Broadcast) -> tuple[str, ...]:
     earlier = Delivery.objects.filter(
         subscription=delivery.subscription_id, broadcast__incident=broadcast.incident_id,
         broadcast__number__lt=broadcast.number,

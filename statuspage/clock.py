@@ -42,7 +42,7 @@ class Clock:
         self._stopping = threading.Event()
         self._rung = threading.Event()
         app.set_default()  # hints go to our broker
-        voice = notifications.clock.Voice()
+        voice = notifications.clock.Voice(self._rung.set)
         # The core first (what is due), then the face (it is shown), then the voice (it is pushed), then the rest.
         self._ticks: list[tuple[str, Callable[[datetime], None]]] = [
             ("incidents", incidents.clock.tick),

@@ -30,6 +30,20 @@ class LetterKind(StrEnum):
     TEST = "test"
 
 
+class Basis(StrEnum):
+    """Why we may write: the owner's own wish, or a customer list on a recorded legal basis."""
+
+    CONSENT = "consent"
+    CONTRACT = "contract"
+    VITAL = "vital_interest"
+    LEGITIMATE = "legitimate_interest"
+    LEGAL = "legal_obligation"
+
+
+# How long a message may stay unanswered before the next channel: communication.md §3.6.
+FALLBACK_AFTER_S = 120
+
+
 def _words(enum: type[StrEnum]) -> list[tuple[str, str]]:
     return [(word.value, word.value.capitalize()) for word in enum]
 
@@ -40,7 +54,45 @@ class Subscriber(models.Model):
     uid = Uid()
     language = models.CharField(max_length=10, default="en")
     time_zone = models.CharField(max_length=64, blank=True, default="")
+    quiet_from = models.TimeField(
+        null=True, blank=True, help_text="In the person's zone; from then on only calls asked for."
+    )
+    quiet_until = models.TimeField(null=True, blank=True)
+    discreet = models.BooleanField(
+        default=False, help_text="Lock screens show “Service notice” and no more."
+    )
+    fallback_after_s = models.PositiveIntegerField(
+        default=FALLBACK_AFTER_S, help_text="Unanswered for so long: the next channel."
+    )
+    wake_test_hour = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="Monthly, at this hour of the person's zone; empty: never."
+    )
+    wake_tested_at = models.DateTimeField(null=True, blank=True)
+    wake_heard_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(
+                fields=["id"], condition=Q(quiet_from__isnull=False), name="subscriber_with_quiet"
+            ),
+            models.Index(
+                fields=["wake_test_hour"],
+                condition=Q(wake_test_hour__isnull=False),
+                name="subscriber_to_test",
+            ),
+        ]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(quiet_from__isnull=True, quiet_until__isnull=True)
+                | Q(quiet_from__isnull=False, quiet_until__isnull=False),
+                name="quiet_has_two_ends",
+            ),
+            models.CheckConstraint(
+                condition=Q(wake_test_hour__isnull=True) | Q(wake_test_hour__lt=24),
+                name="wake_test_hour_of_a_day",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.uid}"
@@ -50,7 +102,7 @@ class Subscription(models.Model):
     """One channel, one address, the chosen components.
 
     The address lies encrypted in `address_sealed` (addresses.seal); `address_hash` is a keyed hash for look-up only.
-    `language` and `wake_me` are repeated here so that fan-out reads one table.
+    `language` is repeated here so that fan-out reads one table. `position` is the person's order of channels, lowest first.
     """
 
     uid = Uid()
@@ -72,6 +124,23 @@ class Subscription(models.Model):
     incidents = models.ManyToManyField(Incident, blank=True, related_name="followers")
     wake_me = models.BooleanField(default=False)
     position = models.PositiveIntegerField(default=0)
+    least_impact = models.CharField(
+        max_length=12,
+        blank=True,
+        default="",
+        help_text="Hears incidents that hurt at least so much.",
+    )
+    digest = models.BooleanField(
+        default=False, help_text="Between the first word and the end at most one message an hour."
+    )
+    paused_until = models.DateTimeField(null=True, blank=True)
+    basis = models.CharField(max_length=20, choices=_words(Basis), default=Basis.CONSENT)
+    list_name = models.CharField(
+        max_length=64, blank=True, default="", help_text="The customer list that brought it in."
+    )
+    list_run = models.CharField(max_length=32, blank=True, default="")
+    undelivered_at = models.DateTimeField(null=True, blank=True)
+    undelivered_why = models.CharField(max_length=255, blank=True, default="")
     source = models.CharField(max_length=32, default="page")
     created_at = models.DateTimeField(default=timezone.now)
     confirmed_at = models.DateTimeField(null=True, blank=True)
@@ -91,6 +160,11 @@ class Subscription(models.Model):
                 fields=["created_at"], condition=Q(state="pending"), name="subscription_pending"
             ),
             models.Index(fields=["gone_at"], condition=Q(state="gone"), name="subscription_gone"),
+            models.Index(
+                fields=["list_name", "list_run"],
+                condition=~Q(list_name=""),
+                name="subscription_of_list",
+            ),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(
@@ -111,9 +185,30 @@ class Subscription(models.Model):
         return f"{self.channel} {self.uid}"
 
 
+class Contact(models.Model):
+    """Another human to try when a person does not answer: by a subscription of their own, which they confirmed themselves."""
+
+    person = models.ForeignKey(Subscriber, models.CASCADE, related_name="contacts")
+    subscription = models.ForeignKey(Subscription, models.CASCADE, related_name="contact_of")
+    name = models.CharField(max_length=80, blank=True, default="")
+    position = models.PositiveIntegerField(default=0)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["person", "subscription"], name="contact_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"contact {self.position} of {self.person_id}"
+
+
 class Consent(models.Model):
     """Proof that a person asked for it: what was shown, when, from where (hashed), by which version of the text."""
 
+    channel = models.CharField(max_length=16, blank=True, default="")
+    address_hash = models.CharField(max_length=64, blank=True, default="")
+    basis = models.CharField(max_length=20, choices=_words(Basis), default=Basis.CONSENT)
     subscription = models.ForeignKey(Subscription, models.CASCADE, related_name="consents")
     text = models.TextField()
     source = models.CharField(max_length=255)
@@ -154,6 +249,7 @@ class Letter(models.Model):
     subscription = models.ForeignKey(Subscription, models.CASCADE, related_name="letters")
     kind = models.CharField(max_length=8, choices=_words(LetterKind))
     created_at = models.DateTimeField(default=timezone.now)
+    due_at = models.DateTimeField(null=True, blank=True, help_text="Not before; empty: at once.")
     used_at = models.DateTimeField(null=True, blank=True)
     tries = models.PositiveSmallIntegerField(default=0, help_text="Wrong codes so far.")
 
@@ -165,20 +261,24 @@ class Letter(models.Model):
 
 
 class Ask(models.Model):
-    """One request for a letter, counted against its network and block of numbers; lives for hours.
+    """What somebody asked for on a page: written by one INSERT whoever they are, and answered by the clock.
 
-    Written before anybody is looked up, so that what is still allowed tells nothing about who is known.
+    So an answer's bytes and its time tell nothing of who is known. The wish lies sealed and is emptied when answered; the
+    row then only counts against its network and block of numbers, and lives for hours.
     """
 
     kind = models.CharField(max_length=8, help_text="The kind of address: phone, email.")
     network_hash = models.CharField(max_length=64, blank=True, default="")
     prefix = models.CharField(max_length=8, blank=True, default="", help_text="+ and seven digits.")
+    wish = models.BinaryField(default=b"")
     at = models.DateTimeField(default=timezone.now)
+    done_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         indexes: ClassVar = [
             models.Index(fields=["network_hash", "at"], name="ask_by_network"),
             models.Index(fields=["kind", "at"], name="ask_by_age"),
+            models.Index(fields=["id"], condition=Q(done_at__isnull=True), name="ask_waiting"),
         ]
 
     def __str__(self) -> str:

@@ -8,6 +8,12 @@ from django.conf import settings
 from django.db import connection
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _passwords_cost_little() -> None:
+    """A password's slow hash is Django's own, and costs each test of an operator half a second."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings() -> None:
     """Let SQLite's test database be a file: threads share it under the locks of the real thing."""

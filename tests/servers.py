@@ -1,6 +1,7 @@
 """What every test stands on: a real PostgreSQL, a real Valkey, settings in a folder of their own.
 
-Loaded by `-p tests.servers` (pyproject.toml), before pytest-django looks for settings.
+Loaded by `-p tests.servers` (pyproject.toml), before pytest-django looks for settings. When tests
+run in several processes (`-n 2`), each has its own servers; the one that only hands out has none.
 """
 
 import atexit
@@ -9,6 +10,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -43,6 +45,13 @@ def _start_postgres(folder: Path) -> str:
     return server.get_uri()
 
 
+def _only_hands_out() -> bool:
+    """Tell whether this process leaves the tests to others (pytest-xdist's controller)."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return False
+    return any(word.startswith(("-n", "--numprocesses")) for word in sys.argv[1:])
+
+
 def start() -> None:
     """Start the servers and tell Django of them, before it reads its settings."""
     folder = Path(tempfile.mkdtemp(prefix="sp"))
@@ -52,7 +61,7 @@ def start() -> None:
         "DATA_DIR": str(folder),
         "SITE_URL": "http://status.test",
         "SECRET_KEY": "only-for-tests",
-        "REDIS_URL": _start_valkey(folder),
+        "REDIS_URL": "unix:///nobody" if _only_hands_out() else _start_valkey(folder),
         "DJANGO_SETTINGS_MODULE": "statuspage.settings",
         # Every channel is configured, against addresses where nobody answers; tests that send start a stand-in.
         "EMAIL_URL": "smtp://127.0.0.1:1",
@@ -72,7 +81,7 @@ def start() -> None:
         "FACEBOOK_PAGE_TOKEN": "test",
         "FACEBOOK_API_URL": "http://127.0.0.1:1",
     }
-    if os.environ.get("TEST_DATABASE", "postgres") == "postgres":
+    if os.environ.get("TEST_DATABASE", "postgres") == "postgres" and not _only_hands_out():
         os.environ["DATABASE_URL"] = _start_postgres(folder)
 
 

@@ -64,6 +64,7 @@ class Outcome:
     confirms: bool = (
         False  # the receiver has answered our challenge: the subscription is its own wish
     )
+    provider: str = ""  # who answered, where a channel has more than one
 
 
 def accepted(provider_id: str = "") -> Outcome:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import islice
 from typing import Any
 
 from anymail.exceptions import (
@@ -70,8 +71,10 @@ class EspLine:
         self._backend: BaseEmailBackend | None = None
 
     def send(self, notice: Notice, batch: Iterable[Recipient]) -> Iterator[tuple[str, Outcome]]:
-        for call in _calls(batch):
-            yield from self._call(notice, call)
+        waiting = iter(batch)
+        while chunk := list(islice(waiting, self.chunk)):
+            for call in _calls(chunk):
+                yield from self._call(notice, call)
 
     def close(self) -> None:
         backend, self._backend = self._backend, None

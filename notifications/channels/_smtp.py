@@ -1,19 +1,17 @@
-"""The line to a mail server: one connection kept open, one transaction per reader, each with its own outcome."""
+"""The line to a mail server: a few connections kept open, one transaction per reader, each with its own outcome."""
 
-import contextlib
 import re
+import select
 import smtplib
-import threading
 import time
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections import OrderedDict, deque
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from email.utils import parseaddr
 
-from django.core.mail.backends.smtp import EmailBackend
-
 from notifications.channels import Outcome, Recipient, _mail, accepted, refused, retry, unknown
 from notifications.channels._http import Timeouts
+from notifications.channels._lane import PATIENCE_S_MIN, Conversation, HungUp, Lane, Reply, Server
 from notifications.messages import Notice, clean_line, cut
 
 # Relays hang up on silent clients; Postfix after 300 s, some after half a minute.
@@ -21,232 +19,431 @@ IDLE_S_MAX = 20.0
 # A wrong password does not mend itself in seconds, and some servers lock out who keeps asking.
 ACCOUNT_WAIT_S = 300.0
 WHY_CHARS_MAX = 200
-# Zero would mean "do not wait at all" to a socket.
-PATIENCE_S_MIN = 0.1
 # Notices whose forms are kept: what is sent at the same time, in a few languages.
 FORMS_MAX = 16
+# Connections of one worker. Postfix takes 50 from one client (smtpd_client_connection_count_limit), others ten.
+CONNECTIONS_MAX = 10
+# A server that answers faster than this is not waited for: one more connection would only cost it.
+SLOW_S = 0.02
+# Where no further connection could be had, this long none is asked for.
+ENOUGH_S = 60.0
 # RFC 3463: the address does not exist, or its domain takes no mail. 5.1.7 and 5.1.8 speak of our own.
 _NO_SUCH_ADDRESS = re.compile(r"\b5\.1\.(?:1|2|3|6|10)\b")
+# A part of a conversation that ends with the reply it asked for.
+Asking = Generator[None, Reply, Reply]
+_STAGES = ("MAIL", "RCPT", "DATA")
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    host: str
-    port: int
-    user: str = ""
-    password: str = ""
-    starttls: bool = False
-    tls: bool = False
+@dataclass(slots=True)
+class _Job:
+    """One mail: what to say in the envelope, what to send, and until when it must be through."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    stage: str
-    code: int
-    text: bytes
-
-    @property
-    def is_good(self) -> bool:
-        return 200 <= self.code < 400
+    delivery: str
+    address: str
+    wire: bytes
+    message_id: str
+    is_ascii: bool
+    ends: float
 
 
 class SmtpLine:
-    """Sends one at a time; several threads may use it, in turn."""
+    """Keeps its connections between batches; one batch, of one thread, at a time."""
 
-    provider = "smtp"
-    chunk = 1
-    group = 20
+    group = 200
 
-    def __init__(self, server: Server, sender: str, timeouts: Timeouts) -> None:
+    def __init__(
+        self,
+        server: Server,
+        sender: str,
+        timeouts: Timeouts,
+        *,
+        connections: int = CONNECTIONS_MAX,
+    ) -> None:
+        self.provider = f"smtp:{server.host}:{server.port}"[:32]
         self._server = server
         self._sender = sender
+        self._from = parseaddr(sender)[1]
         self._timeouts = timeouts
-        self._ends = 0.0
-        self._backend: EmailBackend | None = None
-        self._used_at = 0.0
-        self._lock = threading.Lock()
-        self._forms: OrderedDict[tuple[Notice, bool, bool], _mail.Form] = OrderedDict()
+        self._connections = connections
+        self._enough_until = 0.0
+        self._lanes: list[Lane] = []
+        self._forms: OrderedDict[Notice, dict[tuple[bool, bool], _mail.Form]] = OrderedDict()
 
     def send(self, notice: Notice, batch: Iterable[Recipient]) -> Iterator[tuple[str, Outcome]]:
-        for recipient in batch:
-            yield recipient.delivery, self._send_one(notice, recipient)
+        sending = _Sending(self, notice, iter(batch))
+        try:
+            yield from sending.run()
+        finally:
+            sending.leave()
 
     def close(self) -> None:
-        with self._lock:
-            self._close()
+        for lane in self._lanes:
+            lane.close()
+        self._lanes = []
 
-    def _send_one(self, notice: Notice, recipient: Recipient) -> Outcome:
+    def forms_of(self, notice: Notice) -> dict[tuple[bool, bool], _mail.Form]:
+        """Return the notice's forms by what of the quiet line they hold; built once, kept over batches."""
+        if notice not in self._forms:
+            self._forms[notice] = {}
+            if len(self._forms) > FORMS_MAX:
+                self._forms.popitem(last=False)
+        return self._forms[notice]
+
+    def form(self, notice: Notice, *, manage: bool, unsubscribe: bool) -> _mail.Form:
+        return _mail.form(notice, self._sender, manage=manage, unsubscribe=unsubscribe)
+
+    def message_id(self, notice: Notice, delivery: str) -> str:
+        return _mail.message_id(notice, delivery, self._sender)
+
+    def envelope(self, lane: Lane, job: _Job) -> tuple[bytes, bytes, bytes]:
+        options = f" SIZE={len(job.wire)}" if lane.sizes else ""
+        options += " BODY=8BITMIME" if not job.is_ascii and lane.eight_bit else ""
+        mail = f"MAIL FROM:<{self._from}>{options}\r\n".encode()
+        return mail, f"RCPT TO:<{job.address}>\r\n".encode(), b"DATA\r\n"
+
+    def patience_s(self, job: _Job) -> float:
+        """Return how long the next step may take: a server slow at every one must not outlast the lease."""
+        return max(PATIENCE_S_MIN, min(self._timeouts.read_s, job.ends - time.monotonic()))
+
+    def delivery_s(self) -> float:
+        return self._timeouts.delivery_s
+
+    def read_s(self) -> float:
+        return self._timeouts.read_s
+
+    def kept(self) -> list[Lane]:
+        """Return the connections that are still fresh; the others are closed."""
+        now = time.monotonic()
+        stale = [lane for lane in self._lanes if now - lane.used_at > IDLE_S_MAX]
+        for lane in stale:
+            self.forget(lane)
+            lane.close()
+        return list(self._lanes)
+
+    def open(self, job: _Job) -> Lane:
+        """Return a new connection. Raises OSError."""
+        lane = Lane(self._server, self.patience_s(job))
+        self._lanes.append(lane)
+        return lane
+
+    def may_grow(self) -> bool:
+        return len(self._lanes) < self._connections and time.monotonic() > self._enough_until
+
+    def has_enough(self) -> None:
+        """The server gives no further connection: what is open must do for a while."""
+        self._enough_until = time.monotonic() + ENOUGH_S
+
+    def forget(self, lane: Lane) -> None:
+        if lane in self._lanes:
+            self._lanes.remove(lane)
+
+
+class _Sending:
+    """One batch on its way over the line's connections: whichever is free takes the next reader."""
+
+    def __init__(self, line: SmtpLine, notice: Notice, batch: Iterator[Recipient]) -> None:
+        self._line = line
+        self._notice = notice
+        self._batch = batch
+        self._forms = line.forms_of(notice)
+        self._again: deque[_Job] = deque()  # over a new connection: the kept one was closed
+        self._outcomes: deque[tuple[str, Outcome]] = deque()
+        self._busy: dict[int, Lane] = {}
+        self._is_slow = False
+        self._poll = select.poll()
+
+    def run(self) -> Iterator[tuple[str, Outcome]]:
+        for lane in self._line.kept()[:1]:
+            self._start(lane)
+        while True:
+            if not self._busy and not self._open_first():
+                yield from self._said()
+                return
+            yield from self._said()
+            self._listen()
+            yield from self._said()
+
+    def leave(self) -> None:
+        """Let go of connections in the middle of something: nobody can tell any more what their next reply is about."""
+        for lane in list(self._busy.values()):
+            self._part(lane)
+
+    def _said(self) -> Iterator[tuple[str, Outcome]]:
+        while self._outcomes:
+            yield self._outcomes.popleft()
+
+    # Who is next.
+
+    def _pull(self) -> _Job | None:
+        if self._again:
+            return self._again.popleft()
+        for recipient in self._batch:
+            job = self._job(recipient)
+            if job is not None:
+                return job
+        return None
+
+    def _job(self, recipient: Recipient) -> _Job | None:
         try:
             address = _mail.clean_address(recipient.address)
             _mail.check_links(recipient)
         except ValueError as error:
-            return refused(str(error))
-        with self._lock:
-            form = self._form(notice, recipient)
-            message_id = _mail.message_id(notice, recipient.delivery, self._sender)
-            wire = form.filled(address, message_id, recipient)
-            self._ends = time.monotonic() + self._timeouts.delivery_s
-            outcome = self._deliver(address, wire, message_id, is_ascii=form.is_ascii)
-            self._used_at = time.monotonic()
-            return outcome
+            self._outcomes.append((recipient.delivery, refused(str(error))))
+            return None
+        key = (bool(recipient.manage_url), bool(recipient.unsubscribe_url))
+        form = self._forms.get(key)
+        if form is None:
+            form = self._line.form(self._notice, manage=key[0], unsubscribe=key[1])
+            self._forms[key] = form
+        message_id = self._line.message_id(self._notice, recipient.delivery)
+        wire = form.filled(address, message_id, recipient)
+        ends = time.monotonic() + self._line.delivery_s()
+        return _Job(recipient.delivery, address, wire, message_id, form.is_ascii, ends)
 
-    def _form(self, notice: Notice, recipient: Recipient) -> _mail.Form:
-        key = (notice, bool(recipient.manage_url), bool(recipient.unsubscribe_url))
-        if key not in self._forms:
-            self._forms[key] = _mail.form(notice, self._sender, manage=key[1], unsubscribe=key[2])
-            if len(self._forms) > FORMS_MAX:
-                self._forms.popitem(last=False)
-        return self._forms[key]
+    # Connections.
 
-    def _deliver(self, address: str, wire: bytes, message_id: str, *, is_ascii: bool) -> Outcome:
-        kept = self._kept()
-        if kept is not None:
-            reply = self._envelope(kept, address, len(wire), is_ascii=is_ascii)
-            if reply is not None:
-                return self._hand_over(kept, reply, address, wire, message_id)
-        # The server has hung up meanwhile, and nothing was sent: once more over a new connection.
+    def _start(self, lane: Lane, job: _Job | None = None) -> bool:
+        job = job or self._pull()
+        if job is None:
+            return False
+        lane.talk = self._pipelined(lane, job) if lane.pipelining else self._in_turn(lane, job)
+        self._busy[lane.fd] = lane
+        self._poll.register(lane.fd, select.POLLIN)
+        self._step(lane, None)
+        return True
+
+    def _open_first(self) -> bool:
+        """Go on over a kept or a new connection; False when there is nobody left to send to."""
+        job = self._pull()
+        if job is None:
+            return False
+        free = self._line.kept()
+        if free:
+            return self._start(free[0], job)
         try:
-            smtp = self._open()
+            lane = self._line.open(job)
         except smtplib.SMTPAuthenticationError as error:
-            return retry(
-                f"the mail server refuses the login ({error.smtp_code})", after_s=ACCOUNT_WAIT_S
-            )
+            why = f"the mail server refuses the login ({error.smtp_code})"
+            self._outcomes.append((job.delivery, retry(why, after_s=ACCOUNT_WAIT_S)))
         except OSError:
-            return retry("could not connect to the mail server")
-        reply = self._envelope(smtp, address, len(wire), is_ascii=is_ascii)
-        if reply is None:
-            return retry("the mail server hung up before the message")
-        return self._hand_over(smtp, reply, address, wire, message_id)
+            self._outcomes.append((job.delivery, retry("could not connect to the mail server")))
+        else:
+            self._start(lane, job)
+        return True
 
-    def _hand_over(
-        self, smtp: smtplib.SMTP, reply: _Reply, address: str, wire: bytes, message_id: str
-    ) -> Outcome:
-        if not reply.is_good:
-            return self._refusal(reply, address)
-        self._hasten(smtp)
+    def _grow(self) -> None:
+        """All connections wait: take one more, as far as the server gives it."""
+        free = [lane for lane in self._line.kept() if lane.fd not in self._busy]
+        if free:
+            self._start(free[0])
+            return
+        if not self._line.may_grow():
+            return
+        job = self._pull()
+        if job is None:
+            return
         try:
-            smtp.send(wire)
+            lane = self._line.open(job)
         except OSError:
-            # The final dot never left this machine.
-            self._drop()
-            return retry("the connection broke while the message was on its way")
+            self._line.has_enough()
+            self._again.append(job)
+            return
+        self._start(lane, job)
+
+    def _listen(self) -> None:
+        """Take what the servers said; whoever stays silent for too long has hung up."""
+        if not self._busy:
+            return
+        now = time.monotonic()
+        wait_s = min(lane.ends for lane in self._busy.values()) - now
+        ready = self._poll.poll(max(0.0, min(wait_s, SLOW_S)) * 1000 + 1)
+        for fd, _ in ready:
+            lane = self._busy.get(fd)
+            if lane is not None:
+                self._hear(lane)
+        if self._is_slow:
+            self._is_slow = False
+            self._grow()
+        if ready:
+            return
+        late = [lane for lane in self._busy.values() if lane.ends <= time.monotonic()]
+        for lane in late:
+            self._step(lane, HungUp())
+        if not late:
+            self._grow()
+
+    def _hear(self, lane: Lane) -> None:
+        gone = None
         try:
-            answer = _Reply("end", *smtp.getreply())
-        except OSError:
-            self._drop()
-            return unknown("the mail server took the message and did not answer")
-        if answer.is_good:
-            return accepted(message_id)
-        return self._refusal(answer, address)
+            lane.read()
+        except HungUp as error:
+            gone = error
+        while lane.replies and lane.fd in self._busy:
+            self._step(lane, lane.replies.popleft())
+        if gone is not None and lane.fd in self._busy:
+            self._step(lane, gone)
 
-    def _refusal(self, reply: _Reply, address: str) -> Outcome:
-        text = clean_line(reply.text.decode("utf-8", "replace").replace(address, "the address"))
-        why = cut(f"{reply.code} {text}", WHY_CHARS_MAX)
-        if reply.code == 421:
-            self._drop()
-        if 400 <= reply.code < 500:
-            return retry(why)
-        if reply.stage == "MAIL":
-            # It is we who are refused: not one reader may be lost for it.
-            return retry(why, after_s=ACCOUNT_WAIT_S)
-        if 500 <= reply.code < 600:
-            return refused(why, dead=bool(_NO_SUCH_ADDRESS.search(text)))
-        self._drop()
-        return unknown(f"the mail server's answer could not be read: {why}")
-
-    def _envelope(
-        self, smtp: smtplib.SMTP, address: str, size: int, *, is_ascii: bool
-    ) -> _Reply | None:
-        """Return the first refusal, or the go-ahead for the message; None when the connection is gone."""
-        options = f" SIZE={size}" if smtp.has_extn("size") else ""
-        options += " BODY=8BITMIME" if not is_ascii and smtp.has_extn("8bitmime") else ""
-        commands = {
-            "MAIL": f"MAIL FROM:<{parseaddr(self._sender)[1]}>{options}",
-            "RCPT": f"RCPT TO:<{address}>",
-            "DATA": "DATA",
-        }
-        self._hasten(smtp)
+    def _step(self, lane: Lane, word: Reply | HungUp | None) -> None:
+        """Let a conversation go on with what came; at its end the connection is free, or gone."""
+        talk = lane.talk
+        assert talk is not None
         try:
-            if smtp.has_extn("pipelining"):
-                return _at_once(smtp, commands)
-            return _one_by_one(smtp, commands)
-        except OSError:
-            self._drop()
-            return None
+            match word:
+                case None:
+                    next(talk)
+                case Reply():
+                    talk.send(word)
+                case HungUp():
+                    talk.throw(word)
+        except StopIteration:
+            self._rest(lane)
+        except HungUp:
+            self._part(lane)
 
-    def _patience_s(self) -> float:
-        """Return how long the next step may take: a server that is slow at every one must not outlast the lease."""
-        return max(PATIENCE_S_MIN, min(self._timeouts.read_s, self._ends - time.monotonic()))
+    def _rest(self, lane: Lane) -> None:
+        lane.talk, lane.used_at = None, time.monotonic()
+        if self._busy.pop(lane.fd, None) is not None:
+            self._poll.unregister(lane.fd)
 
-    def _hasten(self, smtp: smtplib.SMTP) -> None:
-        if smtp.sock is not None:
-            smtp.sock.settimeout(self._patience_s())
+    def _part(self, lane: Lane) -> None:
+        self._rest(lane)
+        self._line.forget(lane)
+        lane.drop()
 
-    def _kept(self) -> smtplib.SMTP | None:
-        if self._backend is None or time.monotonic() - self._used_at > IDLE_S_MAX:
-            self._close()
-            return None
-        return self._backend.connection
+    # What is said on one connection.
 
-    def _open(self) -> smtplib.SMTP:
-        server = self._server
-        self._backend = EmailBackend(
-            host=server.host,
-            port=server.port,
-            username=server.user,
-            password=server.password,
-            use_tls=server.starttls,
-            use_ssl=server.tls,
-            timeout=self._patience_s(),
-        )
+    def _in_turn(self, lane: Lane, first: _Job) -> Conversation:
+        """One command, one reply."""
+        job: _Job | None = first
+        while job is not None:
+            failed = None
+            for stage, command in zip(_STAGES, self._line.envelope(lane, job), strict=True):
+                reply = yield from self._before(lane, job, command)
+                if not reply.is_good:
+                    failed = (stage, reply)
+                    break
+            if failed is not None:
+                self._refused(lane, job, *failed)
+                yield from self._clean(lane, b"RSET\r\n")
+            else:
+                reply = yield from self._message(lane, job, b"")
+                self._taken(lane, job, reply)
+            job = self._pull()
+
+    def _pipelined(self, lane: Lane, first: _Job) -> Conversation:
+        """The envelope in one write, and the next one's behind the message (RFC 2920 §3.1): one round trip for each mail."""
+        job: _Job | None = first
+        is_announced = False
+        while job is not None:
+            command = b"" if is_announced else b"".join(self._line.envelope(lane, job))
+            replies: list[Reply] = []
+            for _ in _STAGES:
+                replies.append((yield from self._before(lane, job, command)))
+                command = b""
+            is_announced = False
+            words = zip(_STAGES, replies, strict=True)
+            failed = next(((stage, reply) for stage, reply in words if not reply.is_good), None)
+            if failed is not None:
+                self._refused(lane, job, *failed)
+                # A server may say go ahead although nobody is to get it; an empty message is then refused.
+                yield from self._clean(lane, b".\r\n" if replies[-1].is_good else b"RSET\r\n")
+                job = self._pull()
+                continue
+            following = self._pull()
+            ahead = b"".join(self._line.envelope(lane, following)) if following else b""
+            try:
+                reply = yield from self._message(lane, job, ahead)
+            except HungUp:
+                if following is not None:
+                    self._again.append(following)  # its envelope at most has left
+                raise
+            is_announced = following is not None
+            try:
+                self._taken(lane, job, reply)
+            except HungUp:
+                if following is not None:
+                    self._again.append(following)
+                raise
+            job = following
+
+    def _before(self, lane: Lane, job: _Job, command: bytes) -> Asking:
+        """Say one thing of the envelope and return the reply. Hung up on, the mail goes over another connection, once."""
+        lane.ends = time.monotonic() + self._line.patience_s(job)
         try:
-            self._backend.open()
-            if self._backend.connection is None:
-                raise OSError("no connection")
-            # Django greets only to encrypt or to log in; the greeting tells what the server can do.
-            self._backend.connection.ehlo_or_helo_if_needed()
-        except OSError:
-            self._close()
+            if command:
+                lane.write(command)
+            reply = yield
+        except HungUp:
+            self._lost_before(lane, job)
             raise
-        return self._backend.connection
+        if reply.code == 421 and lane.served:
+            # This connection has served enough; that says nothing of the mail.
+            self._again.append(job)
+            raise HungUp
+        return reply
 
-    def _close(self) -> None:
-        """Say goodbye, as far as the server still listens."""
-        backend, self._backend = self._backend, None
-        if backend is not None:
-            with contextlib.suppress(OSError):
-                backend.close()
-            if backend.connection is not None:
-                backend.connection.close()
+    def _clean(self, lane: Lane, command: bytes) -> Conversation:
+        """Leave nothing of a refused mail behind; what the server says to that does not matter."""
+        lane.ends = time.monotonic() + self._line.read_s()
+        lane.write(command)
+        yield
 
-    def _drop(self) -> None:
-        backend, self._backend = self._backend, None
-        if backend is not None and backend.connection is not None:
-            backend.connection.close()
+    def _lost_before(self, lane: Lane, job: _Job) -> None:
+        if lane.served:
+            self._again.append(job)
+        else:
+            why = "the mail server hung up before the message"
+            self._outcomes.append((job.delivery, retry(why)))
 
+    def _message(self, lane: Lane, job: _Job, ahead: bytes) -> Asking:
+        lane.wrote_at = time.monotonic()
+        lane.ends = lane.wrote_at + self._line.patience_s(job)
+        try:
+            lane.write(job.wire + ahead)
+        except HungUp as error:
+            if error.unsent > len(ahead):
+                # The final dot never left this machine.
+                why = "the connection broke while the message was on its way"
+                self._outcomes.append((job.delivery, retry(why)))
+            else:
+                self._unanswered(job)
+            raise
+        try:
+            return (yield)
+        except HungUp:
+            self._unanswered(job)
+            raise
 
-def _at_once(smtp: smtplib.SMTP, commands: dict[str, str]) -> _Reply:
-    """Send the envelope in one write (RFC 2920): one round trip instead of three."""
-    smtp.send("".join(f"{command}\r\n" for command in commands.values()))
-    replies = [_Reply(stage, *smtp.getreply()) for stage in commands]
-    failed = next((reply for reply in replies if not reply.is_good), None)
-    if failed is None:
-        return replies[-1]
-    if replies[-1].is_good:
-        # A server may say go ahead although nobody is to get it; an empty message is then refused.
-        smtp.send(b".\r\n")
-        smtp.getreply()
-    else:
-        smtp.docmd("RSET")
-    return failed
+    def _unanswered(self, job: _Job) -> None:
+        why = "the mail server took the message and did not answer"
+        self._outcomes.append((job.delivery, unknown(why)))
 
+    # What the replies mean.
 
-def _one_by_one(smtp: smtplib.SMTP, commands: dict[str, str]) -> _Reply:
-    reply = _Reply("", 0, b"")
-    for stage, command in commands.items():
-        reply = _Reply(stage, *smtp.docmd(command))
+    def _taken(self, lane: Lane, job: _Job, reply: Reply) -> None:
         if not reply.is_good:
-            if reply.code != 421:
-                smtp.docmd("RSET")
-            return reply
-    return reply
+            self._refused(lane, job, "END", reply)
+            return
+        lane.served += 1
+        self._is_slow = self._is_slow or time.monotonic() - lane.wrote_at > SLOW_S
+        self._outcomes.append((job.delivery, accepted(job.message_id)))
+
+    def _refused(self, lane: Lane, job: _Job, stage: str, reply: Reply) -> None:
+        """Note what a refusal means; raises HungUp when the connection is of no more use."""
+        outcome = _refusal(stage, reply, job.address)
+        self._outcomes.append((job.delivery, outcome))
+        if reply.code == 421 or not 400 <= reply.code < 600:
+            raise HungUp
+
+
+def _refusal(stage: str, reply: Reply, address: str) -> Outcome:
+    text = clean_line(reply.text.decode("utf-8", "replace").replace(address, "the address"))
+    why = cut(f"{reply.code} {text}", WHY_CHARS_MAX)
+    if 400 <= reply.code < 500:
+        return retry(why)
+    if stage == "MAIL":
+        # It is we who are refused: not one reader may be lost for it.
+        return retry(why, after_s=ACCOUNT_WAIT_S)
+    if 500 <= reply.code < 600:
+        return refused(why, dead=bool(_NO_SUCH_ADDRESS.search(text)))
+    return unknown(f"the mail server's answer could not be read: {why}")

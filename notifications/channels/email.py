@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from email.utils import parseaddr
-from itertools import islice
 from typing import Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from notifications.breaker import Breaker
 from notifications.channels import (
     AddressKind,
     Misconfigured,
@@ -15,6 +16,7 @@ from notifications.channels import (
     Result,
     _esp,
     _http,
+    _lane,
     _mail,
     _smtp,
 )
@@ -24,17 +26,14 @@ NAME = "email"
 LABEL = "E-mail"
 ADDRESS_KIND = AddressKind.EMAIL
 
-# After so many failures on end the first way counts as down, and is tried again a minute later (reliability.md R8).
-FAILURES_MAX = 5
-DOWN_S = 60.0
+CONNECTIONS_LIMIT = 100  # of one worker; more is an attack on the relay
 _PORTS = {"smtp": 25, "smtp+tls": 587, "smtps": 465}
 
 
 class Line(Protocol):
-    """A way to hand over mail: `chunk` recipients at a time."""
+    """A way to hand over mail; it reads ahead `group` recipients at most."""
 
     provider: str
-    chunk: int
     group: int
 
     def send(self, notice: Notice, batch: Iterable[Recipient]) -> Iterator[tuple[str, Outcome]]: ...
@@ -46,20 +45,27 @@ class Email:
     name = NAME
     label = LABEL
     address_kind = ADDRESS_KIND
-    per_s: float | None = None
 
-    def __init__(self, line: Line, fallback: Line | None = None) -> None:
+    def __init__(
+        self, line: Line, fallback: Line | None = None, *, per_s: float | None = None
+    ) -> None:
         self._line = line
         self._fallback = fallback
-        self._failures = 0
-        self._down_until = 0.0
+        self._breaker = Breaker()
+        self.per_s = per_s
         self.provider = line.provider
-        self.group = min(line.group, fallback.group) if fallback else line.group
-        self._chunk = min(line.chunk, fallback.chunk) if fallback else line.chunk
+        self.group = max(line.group, fallback.group) if fallback else line.group
 
     def send(self, notice: Notice, batch: Iterator[Recipient]) -> Iterator[tuple[str, Outcome]]:
-        while chunk := list(islice(batch, self._chunk)):
-            yield from self._send_chunk(notice, chunk)
+        if self._fallback is None:
+            yield from self._line.send(notice, batch)
+            return
+        left = _Left(batch)
+        while not left.is_over:
+            if self._breaker.allowance(time.monotonic()) == 0:
+                yield from _named(self._fallback, notice, self._while_down(left))
+            else:
+                yield from self._first_or_fallback(self._fallback, notice, left)
 
     def preview(self, notice: Notice) -> str:
         text, _ = _mail.bodies(notice, _mail.Foot(), _mail.Foot())
@@ -70,35 +76,60 @@ class Email:
         if self._fallback:
             self._fallback.close()
 
-    def _send_chunk(self, notice: Notice, chunk: list[Recipient]) -> Iterator[tuple[str, Outcome]]:
-        if self._fallback is None:
-            yield from self._line.send(notice, chunk)
-        elif time.monotonic() < self._down_until:
-            yield from self._fallback.send(notice, chunk)
-        else:
-            yield from self._first_or_fallback(self._fallback, notice, chunk)
+    def _while_down(self, left: "_Left") -> Iterator[Recipient]:
+        while self._breaker.allowance(time.monotonic()) == 0 and (next_one := left.take()):
+            yield next_one
+
+    def _while_up(self, left: "_Left", pulled: dict[str, Recipient]) -> Iterator[Recipient]:
+        allowance = self._breaker.allowance(time.monotonic())
+        while allowance != 0 and (next_one := left.take()):
+            pulled[next_one.delivery] = next_one
+            yield next_one
+            # Half open, one mail tells; closed, the next one may go unless the last answers opened it.
+            allowance = 0 if allowance == 1 else self._breaker.allowance(time.monotonic())
 
     def _first_or_fallback(
-        self, fallback: Line, notice: Notice, chunk: list[Recipient]
+        self, fallback: Line, notice: Notice, left: "_Left"
     ) -> Iterator[tuple[str, Outcome]]:
         """Hand to the second way what the first surely did not take; what it may have taken stays unknown."""
-        by_delivery = {recipient.delivery: recipient for recipient in chunk}
-        left: list[Recipient] = []
-        for delivery, outcome in self._line.send(notice, chunk):
+        pulled: dict[str, Recipient] = {}
+        not_taken: list[Recipient] = []
+        for delivery, outcome in _named(self._line, notice, self._while_up(left, pulled)):
             self._note(outcome)
+            recipient = pulled.pop(delivery)
             if outcome.result is Result.RETRY:
-                left.append(by_delivery[delivery])
+                not_taken.append(recipient)
             else:
                 yield delivery, outcome
-        yield from fallback.send(notice, left)
+            if len(not_taken) >= fallback.group:
+                yield from _named(fallback, notice, not_taken)
+                not_taken = []
+        yield from _named(fallback, notice, not_taken)
 
     def _note(self, outcome: Outcome) -> None:
         if outcome.result in (Result.ACCEPTED, Result.REFUSED):
-            self._failures = 0
-            return
-        self._failures += 1
-        if self._failures >= FAILURES_MAX:
-            self._down_until = time.monotonic() + DOWN_S
+            self._breaker.worked()
+        else:
+            self._breaker.failed(time.monotonic(), wait_s=outcome.retry_after_s)
+
+
+class _Left:
+    """What is still to be pulled of a batch, and whether that is nothing."""
+
+    def __init__(self, batch: Iterator[Recipient]) -> None:
+        self._batch = batch
+        self.is_over = False
+
+    def take(self) -> Recipient | None:
+        found = next(self._batch, None)
+        self.is_over = found is None
+        return found
+
+
+def _named(line: Line, notice: Notice, batch: Iterable[Recipient]) -> Iterator[tuple[str, Outcome]]:
+    """Send by `line` and let each outcome say so: the ledger names the provider of each delivery."""
+    for delivery, outcome in line.send(notice, batch):
+        yield delivery, replace(outcome, provider=line.provider)
 
 
 def configure(
@@ -114,9 +145,11 @@ def configure(
         return None
     sender = _sender(environ)
     line = _line("EMAIL_URL", url, sender, timeouts)
+    per_s = _http.rate(environ, "EMAIL_PER_S", 0.0) if environ.get("EMAIL_PER_S") else None
     if not fallback_url:
-        return Email(line)
-    return Email(line, _line("EMAIL_FALLBACK_URL", fallback_url, sender, timeouts))
+        return Email(line, per_s=per_s)
+    second = _line("EMAIL_FALLBACK_URL", fallback_url, sender, timeouts)
+    return Email(line, second, per_s=per_s)
 
 
 def _sender(environ: Mapping[str, str]) -> str:
@@ -138,7 +171,8 @@ def _line(variable: str, url: str, sender: str, timeouts: _http.Timeouts) -> Lin
     # Nothing of the address is repeated in an error: it holds the password.
     scheme = url.partition("://")[0]
     if scheme in _PORTS:
-        return _smtp.SmtpLine(_server(variable, url, scheme), sender, timeouts)
+        server = _server(variable, url, scheme)
+        return _smtp.SmtpLine(server, sender, timeouts, connections=_connections(variable, url))
     if scheme.startswith("anymail+"):
         name, options = _provider(variable, url, scheme)
         return _esp.EspLine(name, options, sender, timeouts)
@@ -147,7 +181,15 @@ def _line(variable: str, url: str, sender: str, timeouts: _http.Timeouts) -> Lin
     )
 
 
-def _server(variable: str, url: str, scheme: str) -> _smtp.Server:
+def _connections(variable: str, url: str) -> int:
+    """Return how many connections one worker may open: `?connections=N` where a relay allows more, or fewer."""
+    asked = dict(parse_qsl(urlsplit(url).query)).get("connections", str(_smtp.CONNECTIONS_MAX))
+    if not asked.isdecimal() or not 1 <= int(asked) <= CONNECTIONS_LIMIT:
+        raise Misconfigured(f"{variable}: connections is a number from 1 to {CONNECTIONS_LIMIT}.")
+    return int(asked)
+
+
+def _server(variable: str, url: str, scheme: str) -> _lane.Server:
     parts = urlsplit(url)
     try:
         host, port = parts.hostname, parts.port or _PORTS[scheme]
@@ -159,7 +201,7 @@ def _server(variable: str, url: str, scheme: str) -> _smtp.Server:
         raise Misconfigured(
             f"{variable} has a user without a password, or a password without a user."
         )
-    return _smtp.Server(
+    return _lane.Server(
         host=host,
         port=port,
         user=unquote(parts.username or ""),

@@ -431,6 +431,7 @@ def test_a_replay_is_bounded_and_says_so(
     assert "Older results are left out: there are too many." in told
 
 
+@pytest.mark.slow
 def test_the_replay_agrees_with_what_the_machine_did(check: Check, now: datetime) -> None:
     policy(check, "auto", veto_s=60)
     begin = now - timedelta(hours=1)

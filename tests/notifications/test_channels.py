@@ -868,7 +868,8 @@ def scripted(
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         stack.callback(server.shutdown)
         channel = email.configure(
-            {"EMAIL_URL": f"smtp://127.0.0.1:{server.server_address[1]}"}, timeouts=QUICK
+            {"EMAIL_URL": f"smtp://127.0.0.1:{server.server_address[1]}?connections=1"},
+            timeouts=QUICK,
         )
         assert channel
         stack.callback(channel.close)

@@ -17,7 +17,7 @@ from demo import mailbox as mailboxes
 from demo.mailbox import Mailbox
 
 PEOPLE = 2000
-GROUP = 20  # the email channel's group: so many may be with the server when the worker dies
+GROUP = 60  # outcomes not yet written, and what is on the connections, when the worker dies
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -54,10 +54,10 @@ def test_waits_never_get_shorter(urgent: bool) -> None:
 @pytest.mark.parametrize(
     ("channel", "attempts", "critical", "resend"),
     [
-        pytest.param("email", 1, False, True, id="e-mail: the same Message-ID once more"),
-        pytest.param("email", 2, True, False, id="e-mail: not a third time"),
-        pytest.param("sms", 1, True, True, id="text: critical, rather twice than never"),
-        pytest.param("sms", 2, True, False, id="text: critical, but only once more"),
+        pytest.param("email", 4, False, True, id="e-mail: the same Message-ID again"),
+        pytest.param("email", 5, True, False, id="e-mail: five attempts are enough"),
+        pytest.param("sms", 11, True, True, id="text: critical, each time after a look"),
+        pytest.param("sms", 12, True, False, id="text: critical, but bounded"),
         pytest.param("sms", 1, False, False, id="text: not critical, left unknown"),
         pytest.param("voice", 1, False, True, id="call: rings again"),
         pytest.param("voice", 4, True, False, id="call: four rings are enough"),

@@ -204,6 +204,7 @@ def test_a_worse_verdict_than_the_vetoed_one_is_judged_anew(world: World) -> Non
     assert Incident.objects.filter(vetoed_at=None).count() == 1
 
 
+@pytest.mark.slow
 def test_a_draft_policy_waits_for_a_person(world: World) -> None:
     world.policy("follow", "outage", publish="draft")
 
@@ -274,6 +275,7 @@ def test_time_alone_moves_on_between_the_results(world: World) -> None:
     assert world.said() == [("investigating", True), ("resolved", True)]
 
 
+@pytest.mark.slow
 def test_without_resolve_after_s_only_a_person_resolves(world: World) -> None:
     world.policy("follow", "outage", publish="auto", veto_s=0)
     Check.objects.update(rule={"resolve_after_s": None})
@@ -299,6 +301,7 @@ def test_a_relapse_while_monitored_is_said_in_the_same_incident(world: World) ->
     assert Incident.objects.count() == 1
 
 
+@pytest.mark.slow
 def test_a_relapse_after_the_end_reopens_the_same_incident(world: World) -> None:
     world.policy("follow", "outage", publish="auto", veto_s=0)
     world.runs(2, follow="fail")
@@ -323,6 +326,7 @@ def test_a_relapse_too_late_is_another_incident(world: World) -> None:
     assert Incident.objects.count() == 2
 
 
+@pytest.mark.slow
 def test_flapping_for_half_an_hour_is_one_incident_and_one_word(world: World) -> None:
     world.policy("follow", "outage", publish="auto", veto_s=0)
 
@@ -399,6 +403,7 @@ def test_where_a_person_has_posted_the_machine_drafts_and_calls(world: World) ->
     assert world.said()[2:] == [("monitoring", True)]
 
 
+@pytest.mark.slow
 def test_a_drafted_all_clear_is_withdrawn_when_the_trouble_is_back(world: World) -> None:
     world.policy("follow", "outage", publish="auto", veto_s=0)
     world.runs(2, follow="fail")
@@ -455,6 +460,7 @@ def test_no_blindness_before_its_time(world: World) -> None:
     assert world.component("follow").unknown_since is None
 
 
+@pytest.mark.slow
 def test_a_blind_machine_never_says_that_it_is_over(world: World) -> None:
     world.policy("follow", "outage", publish="auto", veto_s=0)
     world.runs(2, follow="fail")
@@ -478,6 +484,7 @@ def test_a_component_behind_a_failing_step_is_named_and_unknown(world: World) ->
     assert follow.status == ComponentStatus.OPERATIONAL
 
 
+@pytest.mark.slow
 def test_read_again_but_not_logged_in_is_not_over(world: World) -> None:
     world.policy("login", "outage", publish="auto", veto_s=0)
     world.policy("follow", "outage", publish="auto", veto_s=0)

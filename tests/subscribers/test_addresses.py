@@ -88,6 +88,7 @@ def test_a_list_of_countries_allows_only_those() -> None:
 
 
 @given(st.text())
+@pytest.mark.slow
 def test_whatever_is_typed_is_cleaned_or_refused(text: str) -> None:
     for kind in Kind:
         try:

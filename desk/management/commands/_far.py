@@ -13,8 +13,9 @@ def add_server(parser: CommandParser) -> None:
         "--server", default="", metavar="URL", help="a far installation instead of this one"
     )
     parser.add_argument(
-        "--key", default="", help=f"a key to its /v1; or {KEY_VARIABLE} in the environment"
-    )
+        "--key", default="",
+        help=f"a key to its /v1, as --key=KEY when it begins with a dash; or {KEY_VARIABLE} in the environment",
+    )  # fmt: skip
 
 
 def server_of(options: dict[str, Any]) -> FarServer | None:  # Any: argparse's values

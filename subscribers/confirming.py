@@ -1,0 +1,96 @@
+"""Confirming: by link, code, reply or challenge."""
+
+import hmac
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import F
+
+from subscribers import addresses
+from subscribers.addresses import Kind
+from subscribers.addressing import hash_of
+from subscribers.links import CODE_LIFETIME, CONFIRM_LIFETIME, letter_code, letter_of
+from subscribers.models import (
+    Letter,
+    LetterKind,
+    State,
+    Subscription,
+)
+
+CODE_TRIES_MAX = 5
+LETTERS_OF_A_NUMBER_MAX = 20  # open confirmations of one number that a typed code is held against
+
+
+@transaction.atomic
+def confirm(*, token: str, now: datetime) -> Subscription:
+    """Make the subscription active; a second press changes nothing. Raises DeadLink."""
+    letter = letter_of(LetterKind.CONFIRM, token, now=now)
+    if letter.used_at is None:
+        _activate(letter, now)
+    return Subscription.objects.get(pk=letter.subscription_id)
+
+
+@transaction.atomic
+def confirm_code(*, phone: str, code: str, now: datetime) -> Subscription | None:
+    """Make active what this number was sent `code` for; None for a wrong, late or repeated one.
+
+    Each wrong try counts on every open letter of the number. Raises BadAddress.
+    """
+    hashed = hash_of(Kind.PHONE, addresses.clean(Kind.PHONE, phone))
+    letters = list(
+        Letter.objects.select_for_update(of=("self",))
+        .select_related("subscription")
+        .filter(
+            kind=LetterKind.CONFIRM,
+            used_at__isnull=True,
+            tries__lt=CODE_TRIES_MAX,
+            created_at__gt=now - CODE_LIFETIME,
+            subscription__address_hash=hashed,
+            subscription__state=State.PENDING,
+        )
+        .order_by("id")[:LETTERS_OF_A_NUMBER_MAX]
+    )
+    typed = "".join(code.split())[:16].encode()
+    match = [
+        letter for letter in letters if hmac.compare_digest(letter_code(letter).encode(), typed)
+    ]
+    if not match:
+        pks = [letter.pk for letter in letters]
+        Letter.objects.filter(pk__in=pks).update(tries=F("tries") + 1)
+        return None
+    _activate(match[0], now)
+    return Subscription.objects.get(pk=match[0].subscription_id)
+
+
+@transaction.atomic
+def confirm_by_reply(*, channel: str, address_hash: str, now: datetime) -> bool:
+    """Make active what this number answers YES to: its newest open confirmation."""
+    letter = (
+        Letter.objects.filter(
+            kind=LetterKind.CONFIRM,
+            used_at__isnull=True,
+            created_at__gt=now - CONFIRM_LIFETIME,
+            subscription__channel=channel,
+            subscription__address_hash=address_hash,
+            subscription__state=State.PENDING,
+        )
+        .order_by("-id")
+        .first()
+    )
+    if letter:
+        _activate(letter, now)
+    return letter is not None
+
+
+@transaction.atomic
+def confirm_by_challenge(letter: Letter, *, now: datetime) -> None:
+    """Make active whose endpoint sent our challenge back: only its owner could."""
+    if letter.kind == LetterKind.CONFIRM and letter.used_at is None:
+        _activate(letter, now)
+
+
+def _activate(letter: Letter, now: datetime) -> None:
+    Letter.objects.filter(pk=letter.pk).update(used_at=now)
+    Subscription.objects.filter(pk=letter.subscription_id, state=State.PENDING).update(
+        state=State.ACTIVE, confirmed_at=now
+    )

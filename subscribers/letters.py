@@ -1,0 +1,41 @@
+"""Letters to one person, a bounded number a day."""
+
+from datetime import datetime, timedelta
+
+from incidents import doorbell
+from subscribers.models import (
+    Letter,
+    LetterKind,
+    Subscription,
+    Suppression,
+)
+
+LETTERS_MAX, LETTERS_WINDOW = 3, timedelta(days=1)  # of each kind to one address
+# A full mailbox or a mended domain deserves another try, but not more than one bounce a day.
+BOUNCE_REST = timedelta(days=1)
+
+
+def write_letter(subscription: Subscription, *, kind: LetterKind, now: datetime) -> Letter | None:
+    """Leave a letter for the voice to send; None when this address had its share of them today."""
+    recent = Letter.objects.filter(
+        kind=kind,
+        created_at__gt=now - LETTERS_WINDOW,
+        subscription__channel=subscription.channel,
+        subscription__address_hash=subscription.address_hash,
+    )
+    if recent.count() >= LETTERS_MAX:
+        return None
+    letter = Letter.objects.create(subscription=subscription, kind=kind, created_at=now)
+    doorbell.ring_on_commit("letter")
+    return letter
+
+
+def may_write(channel: str, address_hash: str, now: datetime) -> bool:
+    """Say whether a letter may go to this address; a bounce that has rested is forgiven."""
+    row = Suppression.objects.filter(channel=channel, address_hash=address_hash).first()
+    if row is None:
+        return True
+    if row.by_owner or row.at > now - BOUNCE_REST:
+        return False
+    row.delete()
+    return True

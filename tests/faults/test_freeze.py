@@ -1,0 +1,86 @@
+"""A worker that is frozen past its lease wakes up in another world: it must not finish what it had begun."""
+
+import signal
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from incidents import services
+from incidents.lifecycle import Status
+from notifications.models import Delivery
+from tests.faults import history, times
+from tests.faults.checker import Rules, Verdict, judge
+from tests.faults.conftest import Open, Report
+from tests.faults.house import House, until
+
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
+PEOPLE = {"email": 1000}
+POOL = 2  # processes of worker-email: each may have begun one mail when it froze
+GROUP = 20  # admitted at once: these are ambiguous when their worker is gone
+SLOW_S = 0.005  # so that there is still something to send when the sleeper wakes
+WAKES_AT = 0.3  # of the newer update's mails
+
+
+def frozen_past_its_lease(house: House) -> Verdict:
+    """SIGSTOP in the middle, another worker takes over, a newer update is published, SIGCONT."""
+    house.start_line("clock", "worker-email")
+    incident = house.declare()
+    until(lambda: house.mails > 0.1 * house.cast["email"], "mail on its way")
+    sleeper = house.of("worker-email")
+    until(lambda: _in_hand() > 0, "deliveries in a worker's hands")
+    sleeper.signal(signal.SIGSTOP)
+    house.start("worker-email", name="another worker")
+    time.sleep(times.LEASE_S)
+    before = house.mails
+    services.publish_update(
+        incident, status=Status.IDENTIFIED, body="We know why.", actor="ann", now=datetime.now(UTC)
+    )
+    until(
+        lambda: house.mails > before + WAKES_AT * house.cast["email"], "the newer update on its way"
+    )
+    sleeper.signal(signal.SIGCONT)
+    house.await_settled()
+    return judge(history.of(house), Rules(in_flight=POOL, ambiguous_on=frozenset({"email"})))
+
+
+def suspended(house: House) -> Verdict:
+    """The machine of a worker sleeps past its lease: its own steady clock does not know, the database does."""
+    sleeping = house.folder / "slept"
+    house.mailbox.put_faults({"shape": "slow", "delay_s": SLOW_S})
+    house.start_line("clock")
+    house.start("worker-email", slept=str(sleeping))
+    house.declare()
+    until(lambda: house.mails > 0.1 * house.cast["email"], "mail on its way")
+    until(lambda: _in_hand() > POOL * GROUP, "deliveries in a worker's hands")
+    sleeper = house.of("worker-email")
+    sleeper.signal(signal.SIGSTOP)
+    began = time.monotonic()
+    house.start("worker-email", name="another worker")
+    until(lambda: not _in_hand_of_sleeper(began), "its leases ended")
+    until(lambda: house.mails > 0.6 * house.cast["email"], "another worker is at it")
+    sleeping.write_text(str(time.monotonic() - began))
+    sleeper.signal(signal.SIGCONT)
+    house.await_settled()
+    return judge(
+        history.of(house),
+        Rules(ambiguous_on=frozenset({"email"}), extra_max=POOL * GROUP),
+    )
+
+
+def _in_hand_of_sleeper(began: float) -> bool:
+    return time.monotonic() - began < 2 * times.LEASE_S
+
+
+def _in_hand() -> int:
+    return Delivery.objects.filter(state__in=["prepared", "calling"]).count()
+
+
+def test_a_worker_that_slept_past_its_lease_sends_nothing_old(
+    open_house: Open, report: Report
+) -> None:
+    report(frozen_past_its_lease(open_house(PEOPLE)))
+
+
+def test_a_machine_that_was_suspended_sends_nothing_twice(open_house: Open, report: Report) -> None:
+    report(suspended(open_house(PEOPLE)))
