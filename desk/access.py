@@ -96,6 +96,11 @@ def forbidden(request: HttpRequest, right: Right) -> HttpResponse:
     return render(request, "desk/forbidden.html", shown, status=403)
 
 
+def may_enter(request: HttpRequest) -> bool:
+    """Say whether the records are open to this person at all."""
+    return bool(request.user.is_active and Right.SEE in rights_of(request.user))
+
+
 # --- to speak to everyone ---------------------------------------------------------------------------------------------
 
 

@@ -30,11 +30,12 @@ _LOCAL = "%Y-%m-%dT%H:%M"  # what <input type="datetime-local"> holds
 @require_http_methods(["GET", "HEAD", "POST"])
 def act(request: HttpRequest, name: str, uid: str = "") -> HttpResponse:
     """Show a form, what would be sent, and do it once."""
-    action, page, incident = _what(name, uid)
+    action, page, incident = what(name, uid)
     now, place = timezone.now(), saved.place_of(request.path)
     if request.method != "POST":
         kept = saved.find(request, place)
-        form = action.form(initial=_initial(request, action, page, incident, kept, now), page=page, incident=incident)
+        first = _initial(request, action, page, incident, kept, now)
+        form = action.form(initial=first, page=page, incident=incident)
         return _show(request, action, incident, form, kept=kept)
     saved.keep(request, place, now=now)
     form = action.form(request.POST, page=page, incident=incident)
@@ -55,7 +56,7 @@ def act(request: HttpRequest, name: str, uid: str = "") -> HttpResponse:
 @require_POST
 def keep(request: HttpRequest, name: str, uid: str = "") -> HttpResponse:
     """Keep what is being typed, and answer with what would be sent."""
-    action, page, incident = _what(name, uid)
+    action, page, incident = what(name, uid)
     now = timezone.now()
     saved.keep(request, saved.place_of(request.path), now=now)
     form = action.form(request.POST, page=page, incident=incident)
@@ -72,7 +73,7 @@ def clear(request: HttpRequest, name: str, uid: str = "") -> HttpResponse:
     return redirect(request.path.removesuffix("/clear"))
 
 
-def _what(name: str, uid: str) -> tuple[Action, Page, Incident | None]:
+def what(name: str, uid: str) -> tuple[Action, Page, Incident | None]:
     action = next((each for each in actions.ALL if each.name == name), None)
     if action is None or action.of_incident != bool(uid):
         raise Http404("there is no such form")
@@ -148,7 +149,7 @@ def _show(
         form.data = _seen_now(form, incident)
     page = form.page
     shown = {
-        **_outlook(request, action, incident, form, now), "refused": refused, "kept": kept,
+        **_outlook(request, action, incident, form, now), "form": form, "refused": refused, "kept": kept,
         "templates": Template.objects.filter(page=page) if action.takes_template else [],
         "chosen": request.GET.get("template", ""), "plain": _plain(form),
         "component_fields": getattr(form, "component_fields", []), "known_fields": getattr(form, "known_fields", []),
@@ -157,7 +158,7 @@ def _show(
     return render(request, "desk/compose.html", shown, status=status)
 
 
-def _seen_now(form: Speech, incident: Incident | None) -> QueryData:
+def _seen_now(form: Speech, incident: Incident | None) -> Any:  # Any: a QueryDict that is a copy
     data = form.data.copy()
     newest = reads.newest_number(incident) if incident else newest_incident(form.page)
     data["seen"] = str(newest)
@@ -178,19 +179,30 @@ def _outlook(
     request: HttpRequest, action: Action, incident: Incident | None, form: Speech, now: datetime
 ) -> dict[str, Any]:  # Any: what templates show
     """Return what would go out if it were published now; without a valid form, what is missing."""
-    page = form.page
+    uid = incident.uid if incident and action.of_incident else ""
+    page, typed = form.page, form.is_bound
     before = incident if incident and incident.published_at else None
-    whole = form.is_bound and form.is_valid()
+    if not typed:
+        form = action.form(_as_shown(form), page=page, incident=incident)
+    whole = form.is_valid()
     rows = preview.of_draft(page, form.draft(now), now=now, incident=before) if whole else None
     return {
-        "page": page, "action": action, "incident": incident, "form": form, "now": now, "who": who(request),
-        "rows": [estimates.of(row) for row in rows] if rows is not None else None,
+        "page": page, "action": action, "incident": incident, "now": now, "who": who(request),
+        "rows": None if rows is None else [estimates.of(row) for row in rows if row.people or row.is_account and row.text],
+        "nobody": [row.label for row in rows or () if not row.people and not row.is_account],
         "people": preview.total(rows) if rows else 0, "channels": settings.CHANNELS,
         "advice": form.advice() if whole and isinstance(form, Advised) and hasattr(form, "components") else "",
         "is_locked": whole and isinstance(form, Advised) and hasattr(form, "components") and form.is_critical(),
-        "missing": _missing(form) if form.is_bound and not whole else [],
+        "missing": _missing(form) if typed and not whole else [],
+        "of": f"{action.name}:{uid}", "post": saved.way_back(request.path),
         "may_publish": Right.PUBLISH in access.rights_of(request.user), "zone": page.time_zone,
     }  # fmt: skip
+
+
+def _as_shown(form: Speech) -> Any:  # Any: a QueryDict
+    """Return what an untouched form would post."""
+    values = {field.html_name: field.value() for field in form}
+    return saved.as_posted({name: value for name, value in values.items() if value not in (None, False)})
 
 
 def _missing(form: Speech) -> list[str]:
@@ -200,6 +212,3 @@ def _missing(form: Speech) -> list[str]:
         for name, errors in form.errors.items()
         for said in errors
     ]
-
-
-QueryData = Any  # a QueryDict, which django-stubs takes for immutable

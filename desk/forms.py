@@ -513,4 +513,4 @@ _HURT = {
 def components_of(template: Template) -> list[Component]:
     """Return the template's own components, else those whose policies speak with it."""
     own = list(template.components.all())
-    return own or list(Component.objects.filter(page=template.page, policies__template=template).distinct())
+    return own or list(Component.objects.filter(page=template.page, policies__template=template.slug).distinct())

@@ -19,12 +19,13 @@ from incidents.lifecycle import (
 )
 from incidents.models import UID_CHARS, Component, Incident, Page
 from notifications import outbox, routing
-from notifications.messages import update_notice
+from notifications.channels.sms import sms_text
+from notifications.messages import Notice, gsm7_misfits, sms_segments, update_notice
 from notifications.models import Broadcast
 from subscribers.models import Role
 
 # Stands for the id that publishing will give: lengths are counted with it.
-NO_UID_YET = "·" * UID_CHARS
+NO_UID_YET = "x" * UID_CHARS
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ class Words:
     people: int | None
     urgent: bool = False
     is_account: bool = False
+    parts: int = 1  # of a text message, each paid for
+    why: str = ""  # what makes it longer, or cannot be sent as it is written
 
 
 def of_draft(
@@ -71,6 +74,15 @@ def of_draft(
         _words(name, label, legs.get(name), broadcast, (fact, said, update))
         for name, (label, _) in settings.CHANNELS.items()
     ]
+
+
+def as_published(
+    page: Page, draft: Draft, *, now: datetime, incident: Incident | None = None
+) -> tuple[PageFact, IncidentFact, UpdateFact]:
+    """Return page, incident and update as they would stand after publishing."""
+    fact = reads.page_fact(page)
+    before = _fact(incident) if incident and incident.published_at else None
+    return fact, *_as_published(fact, draft, before, now)
 
 
 def total(rows: Sequence[Words]) -> int:
@@ -96,7 +108,10 @@ def _words(
         language=page.languages[0],
         url=f"{page.url}/{folder}/{incident.uid}",
     )
+    parts, why = _parts(name, notice)
     return Words(
+        parts=parts,
+        why=why,
         channel=name,
         label=label,
         text=settings.OPEN_CHANNELS[name].preview(notice),
@@ -104,6 +119,17 @@ def _words(
         urgent=leg.urgent,
         is_account=leg.role == Role.SOCIAL,
     )
+
+
+def _parts(channel: str, notice: Notice) -> tuple[int, str]:
+    """Return how many parts a text message has, and which characters make it dearer."""
+    if channel != "sms":
+        return 1, ""
+    text = sms_text(notice)
+    misfits = gsm7_misfits(text)
+    named = " ".join(misfits[:5])
+    why = f"{named} {'is' if len(misfits) == 1 else 'are'} not in GSM-7: a part holds 70 characters instead of 160"
+    return sms_segments(text)[1], why if misfits else ""
 
 
 def _fact(incident: Incident) -> IncidentFact:

@@ -20,6 +20,7 @@ class Right(StrEnum):
     SEE = "desk.see"
     DRAFT = "desk.draft"
     BRAKE = "desk.brake"
+    TRY = "desk.try"
     PUBLISH = "desk.publish"
     RULES = "desk.rules"
     OWN = "desk.own"
@@ -28,15 +29,16 @@ class Right(StrEnum):
 # Vetoing and halting only ever keep silent: who may draft may do that. To speak is another matter.
 RIGHTS: dict[Role, frozenset[Right]] = {
     Role.VIEWER: frozenset({Right.SEE}),
-    Role.RESPONDER: frozenset({Right.SEE, Right.DRAFT, Right.BRAKE}),
-    Role.PUBLISHER: frozenset({Right.SEE, Right.DRAFT, Right.BRAKE, Right.PUBLISH}),
-    Role.RULE_KEEPER: frozenset({Right.SEE, Right.RULES}),
+    Role.RESPONDER: frozenset({Right.SEE, Right.DRAFT, Right.BRAKE, Right.TRY}),
+    Role.PUBLISHER: frozenset({Right.SEE, Right.DRAFT, Right.BRAKE, Right.TRY, Right.PUBLISH}),
+    Role.RULE_KEEPER: frozenset({Right.SEE, Right.TRY, Right.RULES}),
     Role.OWNER: frozenset(Right),
 }
 WORDS: dict[Right, str] = {
     Right.SEE: "look at the desk",
     Right.DRAFT: "write drafts",
     Right.BRAKE: "veto and halt",
+    Right.TRY: "ask for a run of a check",
     Right.PUBLISH: "publish",
     Right.RULES: "change components, templates and checks",
     Right.OWN: "manage people, keys and the audit",

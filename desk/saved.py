@@ -64,3 +64,11 @@ def hold(request: HttpRequest) -> None:
     words = words_of(request.POST)
     if sum(len(str(value)) for value in words.values()) <= WORDS_BYTES_MAX:
         request.session[SESSION] = {"place": place_of(request.path), "words": words}
+
+
+def as_posted(words: Mapping[str, Any]) -> QueryDict:
+    """Return kept words as a form takes them."""
+    posted = QueryDict(mutable=True)
+    for name, value in words.items():
+        posted.setlist(name, value if isinstance(value, list) else [value])
+    return posted

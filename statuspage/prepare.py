@@ -33,6 +33,7 @@ DEMO_USER = "operator"
 def prepare(now: datetime) -> dict[str, str]:
     """Do what every start needs; run twice it changes nothing but the local prober's token."""
     call_command("migrate", interactive=False, verbosity=0)
+    call_command("createcachetable", verbosity=0)
     reads.the_page()
     for channel, (label, _) in settings.CHANNELS.items():
         if channel in SOCIAL:
