@@ -94,9 +94,10 @@ def shown(request: HttpRequest, now: datetime) -> dict[str, Any]:  # Any: what t
         "channels": health.channels(now),
         "warnings": warnings(request),
         "health": line,
-        "silent": [line.problem]
-        if line.problem
-        else [f"{p.name} {_stale(p)}" for p in line.parts if not p.is_fresh],
+        "silent": [
+            *([line.problem] if line.problem else []),
+            *(f"{p.name} {_stale(p)}" for p in line.parts if not p.is_fresh),
+        ],
         "may_draft": Right.DRAFT in held,
         "may_publish": Right.PUBLISH in held,
         "may_brake": Right.BRAKE in held,

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.db.models import Count, Max, QuerySet
 
+from desk import ground
 from incidents.lifecycle import ACTIVE
 from incidents.models import Incident, Pulse
 from notifications.models import Delivery, Pace
@@ -79,13 +80,10 @@ def take(now: datetime) -> Health:
     """Return how the line is. A database that does not answer is a finding, not an exception."""
     try:
         pulses = {pulse.name: pulse for pulse in Pulse.objects.filter(name__in=[SWEEP, PUBLISHER])}
-        return Health(
-            (
-                _probes(now),
-                _pulse("sweep", pulses.get(SWEEP), SWEEP_STALE_S, now),
-                _publisher(pulses, now),
-            )
-        )
+        sweep = _pulse("sweep", pulses.get(SWEEP), SWEEP_STALE_S, now)
+        parts = (_probes(now), sweep, _publisher(pulses, now))
+        wrong = ground.problems(now, pulses, is_silent=not sweep.is_fresh)
+        return Health(parts, problem="; ".join(wrong))
     except DatabaseError:
         return Health((), problem="the database does not answer")
 

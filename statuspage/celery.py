@@ -3,8 +3,11 @@
 import os
 
 from celery import Celery
+from celery.signals import worker_init
 from django.conf import settings
 from kombu import Exchange, Queue
+
+from statuspage import schema
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "statuspage.settings")
 
@@ -43,3 +46,9 @@ app.config_from_object(
     }
 )
 app.autodiscover_tasks(["notifications"])
+
+
+@worker_init.connect
+def _refuse_mismatch(**_: object) -> None:
+    """A worker starts on a database that fits its code only."""
+    schema.refuse_mismatch()

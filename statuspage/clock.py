@@ -27,6 +27,7 @@ import subscribers.clock
 from incidents import doorbell
 from incidents.models import Pulse
 from notifications import sending
+from statuspage import schema
 from statuspage.celery import app
 
 log = logging.getLogger("clock")
@@ -114,6 +115,7 @@ def _beat(now: datetime) -> None:
 
 
 def main() -> None:
+    schema.refuse_mismatch()
     clock = Clock()
     signal.signal(signal.SIGTERM, clock.stop)
     signal.signal(signal.SIGINT, clock.stop)

@@ -25,15 +25,22 @@ from desk import applying, keys, siteconfig
 from incidents import reads
 from notifications.routing import SOCIAL
 from probes import services as probes
+from statuspage import schema
 from subscribers import services as people
 
 DEMO_USER = "operator"
 
 
+class Newer(Exception):
+    """The database was made by newer code; the text says what to do."""
+
+
 def prepare(now: datetime) -> dict[str, str]:
     """Do what every start needs; run twice it changes nothing but the local prober's token."""
+    sentence = schema.mismatch(may_upgrade=True)
+    if sentence:
+        raise Newer(sentence)
     call_command("migrate", interactive=False, verbosity=0)
-    call_command("createcachetable", verbosity=0)
     reads.the_page()
     for channel, (label, _) in settings.CHANNELS.items():
         if channel in SOCIAL:
@@ -70,7 +77,7 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
-    except siteconfig.BadSite as error:
+    except (siteconfig.BadSite, Newer) as error:
         print(f"statuspage: {error}", file=sys.stderr)
         return 1
     print(json.dumps(found))

@@ -4,6 +4,7 @@ import base64
 import fcntl
 import hashlib
 import hmac
+import ipaddress
 import json
 import os
 import secrets
@@ -76,6 +77,10 @@ def read(raw: dict[str, str]) -> Environ:
         )
     hosts = _words(raw, "ALLOWED_HOSTS") or (host, "127.0.0.1", "localhost", "[::1]")
     redis_url = raw.get("REDIS_URL") or f"unix://{embedded.socket_path(data_dir)}"
+    _address(raw, "REDIS_URL", "redis", "rediss", "unix")
+    _address(raw, "CELERY_BROKER_URL", "redis", "rediss", "redis+socket", "amqp", "amqps")
+    for name in ("HEARTBEAT_URL", "WEBSUB_HUB", "SENTRY_DSN"):
+        _address(raw, name, "https", "http")
     return Environ(
         # Channels sign and encrypt with keys of ours, made or given.
         raw=raw | keys | {"SITE_URL": site_url},
@@ -87,7 +92,7 @@ def read(raw: dict[str, str]) -> Environ:
         secret_key=keys["SECRET_KEY"],
         field_keys=_field_keys(keys["FIELD_KEYS"]),
         allowed_hosts=hosts,
-        trusted_proxies=_words(raw, "TRUSTED_PROXIES"),
+        trusted_proxies=_networks(raw, "TRUSTED_PROXIES"),
         publish_dir=Path(raw.get("PUBLISH_DIR") or data_dir / "public").resolve(),
         publish_mirrors=_words(raw, "PUBLISH_MIRRORS"),
         theme_dir=Path(raw.get("THEME_DIR") or data_dir / "theme").resolve(),
@@ -110,6 +115,35 @@ def read(raw: dict[str, str]) -> Environ:
 
 def _words(raw: dict[str, str], name: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in raw.get(name, "").split(",") if word.strip())
+
+
+def _networks(raw: dict[str, str], name: str) -> tuple[str, ...]:
+    words = _words(raw, name)
+    for word in words:
+        try:
+            ipaddress.ip_network(word, strict=False)
+        except ValueError:
+            raise BadSetting(
+                f"{name} names {word!r}; expected addresses or networks as 10.0.0.0/8, separated by commas"
+            ) from None
+    return words
+
+
+def _address(raw: dict[str, str], name: str, *schemes: str) -> None:
+    """Refuse an address of another scheme or without a host (a socket's path counts as one); secrets are not repeated."""
+    value = raw.get(name, "")
+    try:
+        parts = urlsplit(value)
+        good = parts.scheme in schemes and bool(
+            parts.path if "unix" in parts.scheme or "socket" in parts.scheme else parts.hostname
+        )
+        _ = parts.port
+    except ValueError:
+        good = False
+    if value and not good:
+        raise BadSetting(
+            f"{name} is no address that begins with {', '.join(s + '://' for s in schemes)}"
+        )
 
 
 def _switch(raw: dict[str, str], name: str, *, default: bool) -> bool:

@@ -10,5 +10,8 @@ django_application = get_wsgi_application()
 from django.conf import settings  # noqa: E402  # readable only once Django is set up
 
 from public.serve import PublishedFiles  # noqa: E402
+from statuspage import schema  # noqa: E402
+
+schema.refuse_mismatch()
 
 application = PublishedFiles(django_application, settings.PUBLISH_DIR)

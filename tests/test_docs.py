@@ -136,7 +136,7 @@ def test_every_link_inside_the_repository_leads_somewhere(document: Path) -> Non
 
 
 def test_every_command_shown_exists() -> None:
-    known = _management_commands() | {"createsuperuser"}
+    known = _management_commands() | {"createsuperuser", "migrate"}
     shown = {
         name
         for document in DOCUMENTS
@@ -175,6 +175,7 @@ _SAID = [
     ("notifications/emergency.py", "no worker takes messages on"),
     ("notifications/emergency.py", "sending from the clock stopped"),
     ("notifications/sending.py", "came after their lease"),
+    ("desk/tallying.py", "the messages under way cannot be counted"),
     ("desk/clock.py", "the heartbeat did not arrive"),
     ("desk/clock.py", "the last heartbeat is still under way"),
     ("probes/judging.py", "cannot be judged"),
@@ -183,6 +184,10 @@ _SAID = [
     ("statuspage/supervisor.py", "killing it"),
     ("statuspage/supervisor.py", "the start was refused; the sentence above says why"),
     ("probes/agent/prober.py", "checks not fetched from"),
+    ("desk/ground.py", "the database takes no writes ("),
+    ("desk/ground.py", "the disk under "),
+    ("statuspage/schema.py", "the database is newer than this code ("),
+    ("statuspage/schema.py", "the database is older than this code ("),
 ]
 
 
