@@ -9,6 +9,7 @@ from django.conf import settings
 from django.contrib.auth.backends import BaseBackend
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
@@ -25,7 +26,7 @@ CSP = (
 )
 
 P = ParamSpec("P")
-View = Callable[Concatenate[HttpRequest, P], HttpResponse]
+View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
 
 class RoleBackend(BaseBackend):
@@ -55,7 +56,7 @@ def allowed(right: Right) -> Callable[[View[P]], View[P]]:
     """Let in who has the right, under the strict policy; others are told what, why, and what would be allowed."""
 
     def guard(view: View[P]) -> View[P]:
-        def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
             response = _refusal(request, right) or view(request, *args, **kwargs)
             response.headers.setdefault("Content-Security-Policy", CSP)
             return response
@@ -77,10 +78,9 @@ def to_login(request: HttpRequest) -> HttpResponse:
     """Ask who it is; what was typed waits until they are in."""
     saved.hold(request)
     back = request.get_full_path() if request.method == "GET" else saved.way_back(request.path)
-    answer = redirect(f"{LOGIN}?{urlencode({'next': back})}")
     if request.headers.get("HX-Request"):
-        answer = HttpResponse(status=401)
-    return answer
+        return HttpResponse(status=401)
+    return redirect(f"{LOGIN}?{urlencode({'next': back})}")
 
 
 def forbidden(request: HttpRequest, right: Right) -> HttpResponse:
@@ -107,7 +107,11 @@ def may_enter(request: HttpRequest) -> bool:
 def before_everyone(request: HttpRequest, *, now: datetime) -> HttpResponse | None:
     """Return what must come first before this person may speak to everyone; None when nothing must."""
     back = urlencode({"next": saved.way_back(request.path)})
-    if settings.DESK_MFA and not is_break_glass(request.user) and not has_second_factor(request.user):
+    if (
+        settings.DESK_MFA
+        and not is_break_glass(request.user)
+        and not has_second_factor(request.user)
+    ):
         url = reverse("mfa_index")
         return render(request, "desk/second_factor.html", {"url": url, "back": back}, status=403)
     if not is_fresh(request, now=now):

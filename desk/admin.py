@@ -248,8 +248,8 @@ class IncidentAdmin(ReadOnly):
         except (Refused, IllegalMove) as error:
             form.add_error(None, str(error))
             if isinstance(error, Overtaken):
-                form.data = form.data.copy()
-                form.data["seen"] = str(reads.newest_number(incident) if incident else newest_incident(page))
+                newest = reads.newest_number(incident) if incident else newest_incident(page)
+                form.data = {**form.data.dict(), "seen": str(newest)}  # type: ignore[attr-defined]  # a QueryDict
             return self._show(request, action, incident, form)
         return redirect(_record(done))
 
@@ -272,7 +272,9 @@ def _check_right(request: HttpRequest, right: str) -> None:
     """To publish takes the right to publish; a draft alone, the right to draft."""
     is_draft = "_draft" in request.POST or request.method != "POST" or "_preview" in request.POST
     needed = Right.DRAFT if right == "add" and is_draft else Right.PUBLISH
-    if needed not in access.rights_of(request.user) and not request.user.has_perm(f"incidents.{right}_incident"):
+    if needed not in access.rights_of(request.user) and not request.user.has_perm(
+        f"incidents.{right}_incident"
+    ):
         raise PermissionDenied
 
 

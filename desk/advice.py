@@ -27,18 +27,14 @@ CHECK_DEVICE = "Check the wearer or their own device now."
 CHECK_WEARER = "Check the wearer now."
 ALERTS_LATE = "Readings arrive, alerts may not: look at the readings yourself."
 READINGS_LATE = "Alerts arrive, readings may not."
-OWN_ALARMS = (
-    "Alarms on the wearer's own phone or receiver still work. Keep that device charged, in range, volume up."
-)
+OWN_ALARMS = "Alarms on the wearer's own phone or receiver still work. Keep that device charged, in range, volume up."
 NO_APP = "Do not rely on any app. Check with a fingerstick meter as often as your care plan says."
 STAY_IN = "Stay logged in: who logs out may not get in again."
 KEEP_APPS = "Do not delete, re-install or log out of any app."
 EMERGENCY = "If the wearer is unwell, confused or cannot be woken, call emergency services."
 NO_ADVICE = "This is a service notice, not medical advice; follow your care plan."
 
-LOOK_AGAIN = (
-    "Open Follow, confirm a reading less than 10 minutes old, and confirm that notifications are on."
-)
+LOOK_AGAIN = "Open Follow, confirm a reading less than 10 minutes old, and confirm that notifications are on."
 BURST = "Late alerts may now arrive in a burst."
 
 

@@ -5,6 +5,7 @@ from typing import Concatenate, ParamSpec
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST
@@ -20,14 +21,14 @@ from notifications import again, outbox
 from notifications.models import Broadcast
 
 P = ParamSpec("P")
-View = Callable[Concatenate[HttpRequest, P], HttpResponse]
+View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
 
 def acting(right: Right, *, to_everyone: bool = False) -> Callable[[View[P]], View[P]]:
     """A button: POST only, with the right to it, and freshly proven when everyone hears of it."""
 
     def button(view: View[P]) -> View[P]:
-        def pressed(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        def pressed(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
             try:
                 first = access.before_everyone(request, now=timezone.now()) if to_everyone else None
                 return first or view(request, *args, **kwargs)
@@ -95,7 +96,11 @@ def retry_failed(request: HttpRequest, pk: int) -> HttpResponse:
     now = timezone.now()
     put_back, left = again.retry_failed(broadcast, now=now)
     services.audit(
-        actor=who(request), action="retry_failed", subject=str(pk), after={"deliveries": put_back}, now=now
+        actor=who(request),
+        action="retry_failed",
+        subject=str(pk),
+        after={"deliveries": put_back},
+        now=now,
     )
     rest = f"; {left:,} are left for another press" if left else ""
     messages.success(request, f"{put_back:,} failed messages are tried again{rest}.")
@@ -115,5 +120,7 @@ def merge(request: HttpRequest, uid: str) -> HttpResponse:
 def end_series(request: HttpRequest, uid: str) -> HttpResponse:
     series = get_object_or_404(Series, uid=uid)
     recurring.end(series, actor=who(request), now=timezone.now())
-    messages.success(request, f"“{series.name}” is not announced again; windows that were announced stay.")
+    messages.success(
+        request, f"“{series.name}” is not announced again; windows that were announced stay."
+    )
     return redirect("desk:console")

@@ -92,7 +92,11 @@ def _initial(
     if template is None and kept is not None:
         words = {**{name: False for name in _SWITCHES if "_form" in kept.words}, **kept.words}
         return first | words | {"key": kept.words.get("key") or make_key()}
-    typed = {name: value for name, value in (kept.words if kept else {}).items() if name not in _TEMPLATED}
+    typed = {
+        name: value
+        for name, value in (kept.words if kept else {}).items()
+        if name not in _TEMPLATED
+    }
     return first | typed | (from_template(template) if template else {})
 
 
@@ -100,7 +104,9 @@ _SWITCHES = ("tell", "social", "auto")
 _TEMPLATED = ("name", "body", "what_to_do", "impact", "next_update_in")
 
 
-def _update_initial(request: HttpRequest, page: Page, incident: Incident, now: datetime) -> dict[str, Any]:
+def _update_initial(
+    request: HttpRequest, page: Page, incident: Incident, now: datetime
+) -> dict[str, Any]:
     zone = ZoneInfo(page.time_zone)
     start, end = missed.window(incident, now=now)
     first = {
@@ -128,7 +134,12 @@ def _refusal(request: HttpRequest, form: Speech, now: datetime) -> HttpResponse 
 
 
 def _do(
-    request: HttpRequest, action: Action, page: Page, incident: Incident | None, form: Speech, now: datetime
+    request: HttpRequest,
+    action: Action,
+    page: Page,
+    incident: Incident | None,
+    form: Speech,
+    now: datetime,
 ) -> Incident:
     if "_draft" in request.POST and action is actions.DECLARE:
         done = actions.keep_draft(page, form, actor=who(request), now=now)
@@ -159,7 +170,7 @@ def _show(
 
 
 def _seen_now(form: Speech, incident: Incident | None) -> Any:  # Any: a QueryDict that is a copy
-    data = form.data.copy()
+    data = form.data.copy()  # type: ignore[attr-defined]  # a QueryDict
     newest = reads.newest_number(incident) if incident else newest_incident(form.page)
     data["seen"] = str(newest)
     data["key"] = make_key()
@@ -168,7 +179,10 @@ def _seen_now(form: Speech, incident: Incident | None) -> Any:  # Any: a QueryDi
 
 def _plain(form: Speech) -> list[Any]:  # Any: bound fields
     """Return the fields that no fieldset shows, in their order."""
-    grouped = {*getattr(form, "components", {}), *(field.name for field in getattr(form, "known_fields", []))}
+    grouped = {
+        *getattr(form, "components", {}),
+        *(field.name for field in getattr(form, "known_fields", [])),
+    }
     return [field for field in form if field.name not in grouped and field.name not in _ASIDE]
 
 
@@ -202,7 +216,9 @@ def _outlook(
 def _as_shown(form: Speech) -> Any:  # Any: a QueryDict
     """Return what an untouched form would post."""
     values = {field.html_name: field.value() for field in form}
-    return saved.as_posted({name: value for name, value in values.items() if value not in (None, False)})
+    return saved.as_posted(
+        {name: value for name, value in values.items() if value is not None and value is not False}
+    )
 
 
 def _missing(form: Speech) -> list[str]:

@@ -37,6 +37,7 @@ _SAID = {
     "": "not judged yet",
 }
 
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What the checks say of one component."""
@@ -260,8 +261,12 @@ def _of_access(request: HttpRequest) -> list[str]:
         found.append(
             "Publishing takes a password only here: a second factor is asked for when SITE_URL is https, or with DESK_MFA=on."
         )
-    elif Right.PUBLISH in access.rights_of(request.user) and not access.has_second_factor(request.user):
-        found.append("You have no second factor yet, and cannot publish to everyone: add one under your name.")
+    elif Right.PUBLISH in access.rights_of(request.user) and not access.has_second_factor(
+        request.user
+    ):
+        found.append(
+            "You have no second factor yet, and cannot publish to everyone: add one under your name."
+        )
     if not settings.ADVICE_APPROVED_BY:
         found.append(
             "No clinician has approved the words of what to do here: ADVICE_APPROVED_BY is not set."

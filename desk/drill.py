@@ -34,7 +34,9 @@ def begin(*, by: str, now: datetime) -> Drill:
     if running:
         return running
     results: Results = {channel: _start(channel, now) for channel in sorted(settings.CHANNELS)}
-    services.audit(actor=by, action="drill", subject="drill", after={"channels": list(results)}, now=now)
+    services.audit(
+        actor=by, action="drill", subject="drill", after={"channels": list(results)}, now=now
+    )
     return Drill.objects.create(started_at=now, by=by, results=results)
 
 
@@ -55,7 +57,11 @@ def _start(channel: str, now: datetime) -> dict[str, Any]:
     except (BadAddress, people.NotOffered) as error:
         return {"passed": False, "why": str(error), "seconds": None}
     if letter is None:
-        return {"passed": False, "why": "its recipient had three tests today already", "seconds": None}
+        return {
+            "passed": False,
+            "why": "its recipient had three tests today already",
+            "seconds": None,
+        }
     return {"passed": None, "why": "", "seconds": None, "letter": letter.pk}
 
 
@@ -67,7 +73,9 @@ def _recipient(channel: str, address: str, now: datetime) -> Subscription:
     """Return the test recipient, who hears of drills and of nothing else."""
     clean = people.cleaned(channel, address)
     hashed = people.hash_of(people.kind_of(channel), clean)
-    there = Subscription.objects.filter(channel=channel, address_hash=hashed, state=State.ACTIVE).first()
+    there = Subscription.objects.filter(
+        channel=channel, address_hash=hashed, state=State.ACTIVE
+    ).first()
     return there or Subscription.objects.create(
         subscriber=Subscriber.objects.create(created_at=now), channel=channel, role=Role.SUBSCRIBER, state=State.ACTIVE,
         address_sealed=addresses.seal(clean, settings.FIELD_KEYS), address_hash=hashed, label="drill", source=SOURCE,
@@ -99,7 +107,10 @@ def _look(row: dict[str, Any], drill: Drill, now: datetime) -> dict[str, Any]:
     if delivery and delivery.state not in WAITING:
         return row | {"passed": False, "why": delivery.why or delivery.state}
     if now - drill.started_at > LIMIT:
-        return row | {"passed": False, "why": delivery.why if delivery and delivery.why else "not sent within 5 min"}
+        return row | {
+            "passed": False,
+            "why": delivery.why if delivery and delivery.why else "not sent within 5 min",
+        }
     return row
 
 
@@ -144,7 +155,9 @@ def _missed(now: datetime) -> datetime | None:
 
 
 def _call(text: str, *, key: str, now: datetime) -> None:
-    services.call_operators(page=reads.the_page(), reason=CallReason.PROBLEM, text=text, key=key, now=now)
+    services.call_operators(
+        page=reads.the_page(), reason=CallReason.PROBLEM, text=text, key=key, now=now
+    )
 
 
 def warning(now: datetime) -> str:

@@ -149,8 +149,14 @@ class Advised(Speech):
 
     def _is_approved(self, own: str) -> bool:
         """A template's words were approved before the night; the block takes their place without a complaint."""
-        mine = self.incident.updates.filter(published_at__isnull=True, what_to_do=own) if self.incident else None
-        return Template.objects.filter(page=self.page, what_to_do=own).exists() or bool(mine and mine.exists())
+        mine = (
+            self.incident.updates.filter(published_at__isnull=True, what_to_do=own)
+            if self.incident
+            else None
+        )
+        return Template.objects.filter(page=self.page, what_to_do=own).exists() or bool(
+            mine and mine.exists()
+        )
 
 
 def _known_before(incident: Incident | None) -> dict[str, str]:
@@ -207,6 +213,7 @@ class DeclareForm(Told):
     )  # fmt: skip
     status = forms.ChoiceField(
         choices=[(status.value, status.value.capitalize()) for status in (*OPEN, Status.RESOLVED)],
+        initial=Status.INVESTIGATING.value,
         widget=UnfoldAdminSelectWidget,
     )
     impact = forms.ChoiceField(
@@ -252,7 +259,9 @@ class UpdateForm(Told):
         widget=UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"}),
     )  # fmt: skip
     missed_until = forms.DateTimeField(
-        label="until", required=False, widget=UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"})
+        label="until",
+        required=False,
+        widget=UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"}),
     )
     field_order = ("status", "body", "what_to_do", "next_update_in")
     untouched = "as it is"
@@ -269,11 +278,17 @@ class UpdateForm(Told):
 
     def affected_components(self) -> list[Component]:
         assert self.incident is not None, "an update belongs to an incident"
-        return [row.component for row in self.incident.affected.select_related("component")] + list(self.states())
+        return [row.component for row in self.incident.affected.select_related("component")] + list(
+            self.states()
+        )
 
     def missed(self) -> tuple[datetime, datetime] | None:
         start, end = self.cleaned_data.get("missed_from"), self.cleaned_data.get("missed_until")
-        return (start.replace(tzinfo=self.zone), end.replace(tzinfo=self.zone)) if start and end else None
+        return (
+            (start.replace(tzinfo=self.zone), end.replace(tzinfo=self.zone))
+            if start and end
+            else None
+        )
 
     def clean(self) -> dict[str, Any]:  # Any: Django's cleaned data
         said = super().clean() or {}
@@ -299,7 +314,9 @@ class ReopenForm(Told):
 
     def affected_components(self) -> list[Component]:
         assert self.incident is not None, "only an incident can be reopened"
-        return [row.component for row in self.incident.affected.select_related("component")] + list(self.states())
+        return [row.component for row in self.incident.affected.select_related("component")] + list(
+            self.states()
+        )
 
     field_order = ("body", "what_to_do", "next_update_in")
 
@@ -489,7 +506,9 @@ class BackfillForm(Told):
 
 def newest_incident(page: Page) -> int:
     """Return the row id of the newest incident: who declares after it has not seen what came later."""
-    return Incident.objects.filter(page=page).order_by("-pk").values_list("pk", flat=True).first() or 0
+    return (
+        Incident.objects.filter(page=page).order_by("-pk").values_list("pk", flat=True).first() or 0
+    )
 
 
 def from_template(template: Template) -> dict[str, str]:
@@ -513,4 +532,6 @@ _HURT = {
 def components_of(template: Template) -> list[Component]:
     """Return the template's own components, else those whose policies speak with it."""
     own = list(template.components.all())
-    return own or list(Component.objects.filter(page=template.page, policies__template=template.slug).distinct())
+    return own or list(
+        Component.objects.filter(page=template.page, policies__template=template.slug).distinct()
+    )

@@ -134,9 +134,7 @@ class ChannelState:
 
 def channels(now: datetime) -> list[ChannelState]:
     """Return each configured channel, with why it waits when its provider asked for that."""
-    held = {
-        row.channel: row for row in Pace.objects.filter(held_until__gt=now)
-    }
+    held = {row.channel: row for row in Pace.objects.filter(held_until__gt=now)}
     return [
         ChannelState(label, name not in held, _held(held[name], now) if name in held else "ready")
         for name, (label, _) in settings.CHANNELS.items()

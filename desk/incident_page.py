@@ -75,7 +75,9 @@ def _promise(incident: Incident, now: datetime) -> str:
 def _mergeable(incident: Incident) -> list[Incident]:
     if incident.scheduled_for or incident.status in FINAL or incident.vetoed_at:
         return []
-    others = Incident.objects.filter(page=incident.page, published_at__isnull=False, status__in=OPEN)
+    others = Incident.objects.filter(
+        page=incident.page, published_at__isnull=False, status__in=OPEN
+    )
     return list(others.exclude(pk=incident.pk)[:MERGEABLE_MAX])
 
 
@@ -84,7 +86,7 @@ def _mergeable(incident: Incident) -> list[Incident]:
 
 @allowed(Right.SEE)
 @require_safe
-def export(request: HttpRequest, pk: int) -> HttpResponse | StreamingHttpResponse:
+def export(request: HttpRequest, pk: int) -> StreamingHttpResponse:
     """Return a broadcast's deliveries as CSV, without addresses."""
     broadcast = get_object_or_404(Broadcast, pk=pk, update_entry__isnull=False)
     answer = StreamingHttpResponse(_lines(broadcast), content_type="text/csv; charset=utf-8")
@@ -99,7 +101,17 @@ class _Echo:
 
 def _lines(broadcast: Broadcast) -> Iterator[str]:
     writer = csv.writer(_Echo())
-    columns = ("id", "channel", "state", "attempts", "accepted_at", "answered_at", "provider", "provider_id", "why")
+    columns = (
+        "id",
+        "channel",
+        "state",
+        "attempts",
+        "accepted_at",
+        "answered_at",
+        "provider",
+        "provider_id",
+        "why",
+    )
     yield writer.writerow(columns)
     rows = Delivery.objects.filter(broadcast=broadcast).order_by("id").values_list(*columns)
     for row in rows.iterator(chunk_size=EXPORT_ROWS_AT_ONCE):
@@ -147,8 +159,10 @@ def _postmortem_done(
     except Refused as error:
         return None, str(error)
     saved.forget(request, saved.place_of(request.path))
-    done = "The post-mortem is published." if "_publish" in request.POST else "Kept; nobody sees it yet."
+    done = (
+        "The post-mortem is published."
+        if "_publish" in request.POST
+        else "Kept; nobody sees it yet."
+    )
     messages.success(request, done)
     return redirect("desk:incident", incident.uid), ""
-
-

@@ -32,7 +32,13 @@ def email(request: HttpRequest) -> HttpResponse:
     if said is None:
         return _framed(NOTHING)
     page, incident, update = said
-    notice = update_notice(page, incident, update, language=page.languages[0], url=f"{page.url}/incidents/{incident.uid}")
+    notice = update_notice(
+        page,
+        incident,
+        update,
+        language=page.languages[0],
+        url=f"{page.url}/incidents/{incident.uid}",
+    )
     _, html = _mail.bodies(notice, _mail.Foot(), _mail.Foot())
     return _framed(html)
 

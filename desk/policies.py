@@ -16,7 +16,9 @@ ADMIN = (
 )
 
 
-def policies(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+def policies(
+    get_response: Callable[[HttpRequest], HttpResponse],
+) -> Callable[[HttpRequest], HttpResponse]:
     """Give the pages of others (log-in, second factor, admin) their policy; the desk's own views set theirs."""
 
     def answer(request: HttpRequest) -> HttpResponse:

@@ -87,7 +87,13 @@ def _bar(channel: str, states: dict[str, int]) -> Bar:
     failed = counts["refused"] + counts["failed"] + counts["unknown"]
     quiet = counts["superseded"] + counts["suppressed"]
     return Bar(
-        label(channel), channel, counts["accepted"], counts["pending"], failed, quiet, tuple(sorted(states.items()))
+        label(channel),
+        channel,
+        counts["accepted"],
+        counts["pending"],
+        failed,
+        quiet,
+        tuple(sorted(states.items())),
     )
 
 
@@ -112,7 +118,9 @@ def curve(tally: Tally | None) -> Curve | None:
     return Curve(tuple(lines), seconds)
 
 
-def _line(index: int, channel: str, steps: list[list[int]], states: dict[str, int], seconds: int) -> Line:
+def _line(
+    index: int, channel: str, steps: list[list[int]], states: dict[str, int], seconds: int
+) -> Line:
     bar = _bar(channel, states)
     everyone = max(1, bar.everyone)
     path = [f"M{LEFT} {TOP + HIGH}"]
@@ -128,7 +136,10 @@ def _line(index: int, channel: str, steps: list[list[int]], states: dict[str, in
     )
     told = steps[-1][1]
     return Line(
-        label(channel), index % 4, "".join(path), f"{told:,} of {everyone:,} told" + (f": {said}" if said else "")
+        label(channel),
+        index % 4,
+        "".join(path),
+        f"{told:,} of {everyone:,} told" + (f": {said}" if said else ""),
     )
 
 

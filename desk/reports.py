@@ -80,7 +80,11 @@ def take(page: Page, month: date, *, now: datetime) -> Report:
     """Return the report of one month, in the page's own time."""
     start, end = bounds(month, page)
     rows = Incident.objects.filter(
-        page=page, published_at__isnull=False, scheduled_for__isnull=True, started_at__gte=start, started_at__lt=end
+        page=page,
+        published_at__isnull=False,
+        scheduled_for__isnull=True,
+        started_at__gte=start,
+        started_at__lt=end,
     ).order_by("started_at")[:ROWS_MAX]
     incidents = tuple(_incident(row, now) for row in rows)
     total = sum((Score(row.kept, row.covered, row.late) for row in incidents), Score())
@@ -110,7 +114,9 @@ def _incident(row: Incident, now: datetime) -> IncidentRow:
 
 def _told(row: Incident) -> tuple[float | None, float | None, int]:
     """Return when half and the last of those told by the first message were told, and how many they were."""
-    first = Broadcast.objects.filter(incident=row).select_related("tally").order_by("number").first()
+    first = (
+        Broadcast.objects.filter(incident=row).select_related("tally").order_by("number").first()
+    )
     tally = getattr(first, "tally", None) if first else None
     steps: list[tuple[int, int]] = []
     for curve in tally.curve.values() if tally else ():
@@ -142,11 +148,17 @@ def _uptime(page: Page, start: datetime, end: datetime) -> tuple[UptimeRow, ...]
 
 def percent(component: Component, start: datetime, end: datetime) -> float | None:
     """Return the share of the time in which it was not down, by the rules of incidents/uptime."""
-    before = StatusChange.objects.filter(component=component, at__lte=start).order_by("-at", "-id").first()
+    before = (
+        StatusChange.objects.filter(component=component, at__lte=start)
+        .order_by("-at", "-id")
+        .first()
+    )
     changes = [(start, before.status)] if before else []
     changes += [
         (change.at, change.status)
-        for change in StatusChange.objects.filter(component=component, at__gt=start, at__lt=end).order_by("at", "id")
+        for change in StatusChange.objects.filter(
+            component=component, at__gt=start, at__lt=end
+        ).order_by("at", "id")
     ]
     history = uptime.spans(changes, until=end)
     share = uptime.uptime_percent(history, since=start, until=end)
@@ -169,8 +181,14 @@ def _months(page: Page, now: datetime) -> list[date]:
 
 
 def _words(row: IncidentRow) -> dict[str, str]:
-    spans = {name: getattr(row, name) for name in ("detected_s", "published_s", "told_half_s", "told_last_s", "lasted_s")}
-    return {name: "–" if value is None else span(timedelta(seconds=value)) for name, value in spans.items()}
+    spans = {
+        name: getattr(row, name)
+        for name in ("detected_s", "published_s", "told_half_s", "told_last_s", "lasted_s")
+    }
+    return {
+        name: "–" if value is None else span(timedelta(seconds=value))
+        for name, value in spans.items()
+    }
 
 
 def as_json(report: Report) -> dict[str, Any]:  # Any: JSON
@@ -190,7 +208,9 @@ def _csv(report: Report) -> HttpResponse:
     for row in report.incidents:
         writer.writerow(["incident", *(tables.cell(getattr(row, name)) for name in names), "", ""])
     for each in report.uptime:
-        writer.writerow(["uptime", *([""] * len(names)), tables.cell(each.component), tables.cell(each.percent)])
+        writer.writerow(
+            ["uptime", *([""] * len(names)), tables.cell(each.component), tables.cell(each.percent)]
+        )
     answer = HttpResponse(out.getvalue(), content_type="text/csv; charset=utf-8")
     answer["Content-Disposition"] = f'attachment; filename="report-{report.month:%Y-%m}.csv"'
     return answer

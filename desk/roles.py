@@ -67,7 +67,9 @@ def allows(held: frozenset[Right], permission: str) -> bool:
     if verb == "view":
         return Right.SEE in held
     if app == "incidents" and model in ("incident", "update"):
-        return Right.PUBLISH in held or (permission == "incidents.add_incident" and Right.DRAFT in held)
+        return Right.PUBLISH in held or (
+            permission == "incidents.add_incident" and Right.DRAFT in held
+        )
     if app == "incidents" and model in (*_KEPT, "page"):
         return Right.RULES in held
     return False

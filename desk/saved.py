@@ -38,7 +38,7 @@ def keep(request: HttpRequest, place: str, *, now: datetime) -> None:
     if sum(len(str(value)) for value in words.values()) > WORDS_BYTES_MAX:
         return
     SavedForm.objects.update_or_create(
-        user=request.user, place=place, defaults={"words": words, "saved_at": now}
+        user_id=request.user.pk, place=place, defaults={"words": words, "saved_at": now}
     )
 
 
@@ -47,19 +47,23 @@ def find(request: HttpRequest, place: str) -> SavedForm | None:
     held: Mapping[str, Any] = request.session.get(SESSION) or {}
     if held.get("place") == place:
         SavedForm.objects.update_or_create(
-            user=request.user, place=place, defaults={"words": held["words"]}
+            user_id=request.user.pk, place=place, defaults={"words": held["words"]}
         )
         del request.session[SESSION]
-    return SavedForm.objects.filter(user=request.user, place=place).first()
+    return SavedForm.objects.filter(user_id=request.user.pk, place=place).first()
 
 
 def forget(request: HttpRequest, place: str) -> None:
-    SavedForm.objects.filter(user=request.user, place=place).delete()
+    SavedForm.objects.filter(user_id=request.user.pk, place=place).delete()
 
 
 def hold(request: HttpRequest) -> None:
     """Keep the words of somebody whose login has ended, in their session, until they are in again; one form at most."""
-    if request.method != "POST" or not request.path.startswith("/desk/") or "_form" not in request.POST:
+    if (
+        request.method != "POST"
+        or not request.path.startswith("/desk/")
+        or "_form" not in request.POST
+    ):
         return
     words = words_of(request.POST)
     if sum(len(str(value)) for value in words.values()) <= WORDS_BYTES_MAX:

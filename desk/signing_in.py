@@ -127,7 +127,9 @@ def login(request: HttpRequest, extra_context: object = None) -> HttpResponse:
             request, {"username": user.get_username()}, Login(user=user, redirect_url=back)
         )
         return answer
-    return render(request, "desk/login.html", {"form": form, "next": back, "sso": bool(settings.OIDC)})
+    return render(
+        request, "desk/login.html", {"form": form, "next": back, "sso": bool(settings.OIDC)}
+    )
 
 
 def _safe(request: HttpRequest, path: str) -> str:

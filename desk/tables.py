@@ -15,4 +15,8 @@ def cell(value: object) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     text = str(value).replace("\0", "")
-    return f"'{text}" if text.lstrip(" ").startswith(_DANGEROUS) or str(value).startswith("\0") else text
+    return (
+        f"'{text}"
+        if text.lstrip(" ").startswith(_DANGEROUS) or str(value).startswith("\0")
+        else text
+    )

@@ -41,7 +41,8 @@ def _is_due(row: Broadcast, now: datetime) -> bool:
     if tally is None:
         return True
     every = timedelta(seconds=max(LEAST_S, tally.took_ms / 1000 * SHARE))
-    return now - tally.counted_at >= (max(every, SETTLED_EVERY) if tally.is_final else every)
+    rest = max(every, SETTLED_EVERY) if tally.is_final else every
+    return bool(now - tally.counted_at >= rest)
 
 
 def count(broadcast: Broadcast, *, now: datetime) -> Tally:
@@ -114,7 +115,9 @@ class Counter:
             return
         rows = due(now)
         if rows:
-            self._thread = threading.Thread(target=self._run, args=(rows,), name="tally", daemon=True)
+            self._thread = threading.Thread(
+                target=self._run, args=(rows,), name="tally", daemon=True
+            )
             self._thread.start()
 
     def _run(self, rows: list[Broadcast]) -> None:

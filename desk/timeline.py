@@ -42,7 +42,9 @@ def _figures(incident: Incident, now: datetime) -> Iterator[str]:
         yield f"- Detected after {span(incident.detected_at - incident.started_at)}"
     if incident.published_at:
         yield f"- First word in public after {span(incident.published_at - incident.started_at)}"
-    for row in Broadcast.objects.filter(incident=incident).select_related("tally").order_by("number")[:1]:
+    for row in (
+        Broadcast.objects.filter(incident=incident).select_related("tally").order_by("number")[:1]
+    ):
         tally = getattr(row, "tally", None)
         for channel, steps in sorted((tally.curve if tally else {}).items()):
             if steps:
@@ -58,7 +60,10 @@ def _entries(incident: Incident, now: datetime) -> Iterator[Entry]:
         component__in=incident.components.all(), at__gte=since, at__lte=until
     ).select_related("component", "of_check")
     for change in changes[:ROWS_MAX]:
-        yield change.at, f"The check {change.of_check.slug} says “{change.new}” of {change.component.name}. {change.reasoning}"
+        yield (
+            change.at,
+            f"The check {change.of_check.slug} says “{change.new}” of {change.component.name}. {change.reasoning}",
+        )
     for update in incident.updates.filter(published_at__isnull=False)[:ROWS_MAX]:
         by = "Automatically" if update.automatic else update.speaker or "Somebody"
         assert update.published_at is not None, "filtered"
@@ -66,7 +71,9 @@ def _entries(incident: Incident, now: datetime) -> Iterator[Entry]:
     for call in Call.objects.filter(incident=incident)[:ROWS_MAX]:
         yield call.created_at, f"Operators were called: {call.text}"
     uids = [incident.uid, *incident.updates.values_list("uid", flat=True)]
-    for entry in AuditEntry.objects.filter(subject__in=uids, action__in=list(_ACTED)).order_by("id")[:ROWS_MAX]:
+    for entry in AuditEntry.objects.filter(subject__in=uids, action__in=list(_ACTED)).order_by(
+        "id"
+    )[:ROWS_MAX]:
         yield entry.at, f"{entry.actor} {_ACTED[entry.action]}."
 
 

@@ -50,15 +50,21 @@ _console: list[URLPattern | URLResolver] = [
     path("incidents/<str:uid>/postmortem", incident_page.postmortem, name="postmortem"),
     re_path(rf"^incidents/(?P<uid>\w+)/(?P<name>{_OF_INCIDENT})$", compose.act, name="compose_of"),
     re_path(
-        rf"^incidents/(?P<uid>\w+)/(?P<name>{_OF_INCIDENT})/keep$", compose.keep, name="compose_of_keep"
+        rf"^incidents/(?P<uid>\w+)/(?P<name>{_OF_INCIDENT})/keep$",
+        compose.keep,
+        name="compose_of_keep",
     ),
     re_path(
-        rf"^incidents/(?P<uid>\w+)/(?P<name>{_OF_INCIDENT})/clear$", compose.clear, name="compose_of_clear"
+        rf"^incidents/(?P<uid>\w+)/(?P<name>{_OF_INCIDENT})/clear$",
+        compose.clear,
+        name="compose_of_clear",
     ),
 ]
 # Of allauth's pages those that are wanted: accounts are made by owners, and no password is reset by mail.
 _account: list[URLPattern | URLResolver] = [
-    path("login/", RedirectView.as_view(url="/admin/login/", query_string=True), name="account_login"),
+    path(
+        "login/", RedirectView.as_view(url="/admin/login/", query_string=True), name="account_login"
+    ),
     path("signup/", RedirectView.as_view(url="/admin/login/"), name="account_signup"),
     path("logout/", allauth.account.views.logout, name="account_logout"),
     path("inactive/", allauth.account.views.account_inactive, name="account_inactive"),

@@ -33,7 +33,9 @@ def backfill(
     Incident.objects.filter(pk=incident.pk).update(backfilled=True, person_posted=True, source={})
     incident.updates.update(speaker=actor)
     Update.objects.filter(incident=incident, number=1).update(key=key)
-    services.audit(actor=actor, action="backfill", subject=incident.uid, after={"name": name}, now=now)
+    services.audit(
+        actor=actor, action="backfill", subject=incident.uid, after={"name": name}, now=now
+    )
     return incident
 
 

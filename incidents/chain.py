@@ -14,6 +14,15 @@ def link(
     before: Mapping[str, Any], after: Mapping[str, Any],  # Any: JSON
 ) -> str:  # fmt: skip
     """Return the hash of one entry at its place in the chain, in hexadecimal."""
-    words = [previous, position, at.astimezone(UTC).isoformat(), actor, action, subject, before, after]
+    words = [
+        previous,
+        position,
+        at.astimezone(UTC).isoformat(),
+        actor,
+        action,
+        subject,
+        before,
+        after,
+    ]
     text = json.dumps(words, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

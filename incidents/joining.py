@@ -23,7 +23,9 @@ def merge(incident: Incident, *, into: Incident, actor: str, now: datetime) -> U
         row.component: worst([ComponentStatus(row.status), already.get(row.component_id, ComponentStatus.OPERATIONAL)])
         for row in incident.affected.select_related("component")
     }  # fmt: skip
-    new = {component: state for component, state in mine.items() if already.get(component.pk) != state}
+    new = {
+        component: state for component, state in mine.items() if already.get(component.pk) != state
+    }
     said = None
     if new:
         names = ", ".join(component.name for component in new)
@@ -39,7 +41,9 @@ def merge(incident: Incident, *, into: Incident, actor: str, now: datetime) -> U
             audience=Audience.NOBODY, speaker=actor, actor=actor, now=now,
         )  # fmt: skip
     Incident.objects.filter(pk=incident.pk).update(merged_into=into)
-    services.audit(actor=actor, action="merge", subject=incident.uid, after={"into": into.uid}, now=now)
+    services.audit(
+        actor=actor, action="merge", subject=incident.uid, after={"into": into.uid}, now=now
+    )
     return said
 
 

@@ -35,9 +35,7 @@ class Score:
         return self.kept + self.covered + self.late
 
     def __add__(self, other: "Score") -> "Score":
-        return Score(
-            self.kept + other.kept, self.covered + other.covered, self.late + other.late
-        )
+        return Score(self.kept + other.kept, self.covered + other.covered, self.late + other.late)
 
 
 @transaction.atomic

@@ -33,7 +33,9 @@ def parse(rule: str, *, starts_at: datetime, time_zone: str) -> rrule.rrule:
             f'The rule "{rule[:80]}" is not an RRULE: {error}. Expected something like FREQ=MONTHLY;BYDAY=1SU.'
         ) from error
     if not isinstance(made, rrule.rrule) or made._freq in _OFTEN:  # type: ignore[attr-defined]  # it has no public name
-        raise Refused("A maintenance comes again daily, weekly, monthly or yearly; take FREQ=DAILY or rarer.")
+        raise Refused(
+            "A maintenance comes again daily, weekly, monthly or yearly; take FREQ=DAILY or rarer."
+        )
     return made
 
 
@@ -72,7 +74,13 @@ def begin(
         raise Refused("The rule has no window after now; check its start, UNTIL and COUNT.")
     series.save()
     series.components.set(components or [])
-    services.audit(actor=actor, action="begin_series", subject=series.uid, after={"name": name, "rule": rule}, now=now)
+    services.audit(
+        actor=actor,
+        action="begin_series",
+        subject=series.uid,
+        after={"name": name, "rule": rule},
+        now=now,
+    )
     return series
 
 
@@ -86,7 +94,9 @@ def end(series: Series, *, actor: str, now: datetime) -> None:
 
 def due(now: datetime) -> QuerySet[Series]:
     """Return the series of which a window is to be announced."""
-    return Series.objects.filter(ended_at__isnull=True, announce_at__lte=now).order_by("announce_at")
+    return Series.objects.filter(ended_at__isnull=True, announce_at__lte=now).order_by(
+        "announce_at"
+    )
 
 
 @transaction.atomic
@@ -94,7 +104,9 @@ def announce(series: Series, *, now: datetime) -> list[Incident]:
     """Announce the windows that lie near enough; each once, none that has begun already."""
     series = Series.objects.select_for_update().select_related("page").get(pk=series.pk)
     made = []
-    while series.next_at and series.announce_at and series.announce_at <= now and not series.ended_at:
+    while (
+        series.next_at and series.announce_at and series.announce_at <= now and not series.ended_at
+    ):
         if series.next_at > now:
             made.append(_window(series, series.next_at, now))
         _go_on(series, after=max(now, series.next_at))
@@ -113,7 +125,10 @@ def _go_on(series: Series, *, after: datetime) -> None:
 def _window(series: Series, at: datetime, now: datetime) -> Incident:
     until = at + timedelta(seconds=series.duration_s)
     before = series.remind_before_s
-    words: dict[str, Any] = {"what_to_do": series.what_to_do, "series": series}  # Any: declare()'s words
+    words: dict[str, Any] = {
+        "what_to_do": series.what_to_do,
+        "series": series,
+    }  # Any: declare()'s words
     return services.schedule(
         page=series.page, name=series.name, body=series.body, scheduled_for=at, scheduled_until=until,
         components=list(series.components.all()), actor=ACTOR, now=now, automatic=True,
@@ -126,7 +141,11 @@ def _window(series: Series, at: datetime, now: datetime) -> Incident:
 def remind(incident: Incident, *, now: datetime) -> None:
     """Tell those who follow that a window comes near; once."""
     Incident.objects.filter(pk=incident.pk).update(remind_at=None)
-    if incident.status != Status.SCHEDULED or incident.scheduled_for is None or incident.scheduled_for <= now:
+    if (
+        incident.status != Status.SCHEDULED
+        or incident.scheduled_for is None
+        or incident.scheduled_for <= now
+    ):
         return
     services.publish_update(
         incident, status=Status.SCHEDULED, body="A reminder: this maintenance comes near.", automatic=True, actor=ACTOR,

@@ -49,7 +49,9 @@ def verify(*, now: datetime) -> Checked:
     position, previous = 0, chain.FIRST
     for row in _links():
         position += 1
-        where = f"link {row.position} (entry {row.entry_id}, {row.entry.action} by {row.entry.actor})"
+        where = (
+            f"link {row.position} (entry {row.entry_id}, {row.entry.action} by {row.entry.actor})"
+        )
         if row.position != position:
             return Checked(position, 0, previous, f"link {position} is missing before {where}")
         if row.previous != previous:

@@ -752,7 +752,9 @@ def _check_nobody_was_first(page: Page, seen: int | None, components: Components
     """Two people who declare the same trouble make one incident: the second reads the first one's words."""
     if seen is None:
         return
-    newer = Incident.objects.filter(page=page, pk__gt=seen, vetoed_at__isnull=True, backfilled=False)
+    newer = Incident.objects.filter(
+        page=page, pk__gt=seen, vetoed_at__isnull=True, backfilled=False
+    )
     newer = newer.exclude(status__in=FINAL)
     if components:
         newer = newer.filter(Q(components__in=list(components)) | Q(components__isnull=True))

@@ -14,7 +14,9 @@ AGAIN = (DeliveryState.FAILED, DeliveryState.EXPIRED)
 def retry_failed(broadcast: Broadcast, *, now: datetime) -> tuple[int, int]:
     """Put failed deliveries back into the line; return how many, and how many are left. Raises Refused."""
     if broadcast.halted_at:
-        raise Refused(f"It was halted at {broadcast.halted_at:%H:%M:%S} UTC; what is halted is not tried again.")
+        raise Refused(
+            f"It was halted at {broadcast.halted_at:%H:%M:%S} UTC; what is halted is not tried again."
+        )
     failed = Delivery.objects.filter(broadcast=broadcast, state__in=AGAIN)
     ids = list(failed.order_by("id").values_list("pk", flat=True)[:ROWS_MAX])
     again = Delivery.objects.filter(pk__in=ids, state__in=AGAIN).update(

@@ -14,8 +14,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from desk.roles import Role
 from desk import plot, replays
+from desk.roles import Role
 from incidents import services as core
 from incidents.models import AuditEntry, Incident
 from probes import replay as replaying

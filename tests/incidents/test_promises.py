@@ -1,6 +1,7 @@
 """Promises: what the machine says when nobody speaks, how often, and how they are counted."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,9 @@ def test_a_person_who_speaks_begins_the_three_anew() -> None:
 
 def test_nobody_speaks_for_an_incident_that_is_over_or_promised_nothing() -> None:
     over, silent = promised(), world.incident(world.component("login"))
-    services.publish_update(over, status=Status.RESOLVED, body="Over.", actor="ann", now=world.NOW + MIN)
+    services.publish_update(
+        over, status=Status.RESOLVED, body="Over.", actor="ann", now=world.NOW + MIN
+    )
     clock.tick(world.NOW + 60 * MIN)
     assert over.updates.count() == 2
     assert silent.updates.count() == 1
@@ -59,9 +62,13 @@ def test_nobody_speaks_for_an_incident_that_is_over_or_promised_nothing() -> Non
 
 def test_promises_are_scored_as_kept_covered_and_late() -> None:
     incident = promised(20)
-    say = {"body": "More.", "actor": "ann", "status": Status.INVESTIGATING}
-    services.publish_update(incident, now=world.NOW + 19 * MIN, next_update_by=world.NOW + 30 * MIN, **say)
-    services.publish_update(incident, now=world.NOW + 31 * MIN, next_update_by=world.NOW + 50 * MIN, **say)
+    say: dict[str, Any] = {"body": "More.", "actor": "ann", "status": Status.INVESTIGATING}
+    services.publish_update(
+        incident, now=world.NOW + 19 * MIN, next_update_by=world.NOW + 30 * MIN, **say
+    )
+    services.publish_update(
+        incident, now=world.NOW + 31 * MIN, next_update_by=world.NOW + 50 * MIN, **say
+    )
     clock.tick(world.NOW + 50 * MIN)  # the machine covers, promising 19 minutes more
     said = promises.newest_first(incident)
     assert promises.score(said, now=world.NOW + 51 * MIN) == Score(kept=1, covered=1, late=1)

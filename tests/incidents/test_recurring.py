@@ -84,12 +84,16 @@ def test_a_wrong_rule_is_refused_in_words(rule: str, words: str) -> None:
 
 def test_a_merged_incident_goes_on_in_the_other_one() -> None:
     login, follow = world.component("login"), world.component()
-    one, other = world.incident(login, name="Log-in fails"), world.incident(follow, name="Follow is down")
+    one, other = (
+        world.incident(login, name="Log-in fails"),
+        world.incident(follow, name="Follow is down"),
+    )
     said = joining.merge(one, into=other, actor="ann", now=world.NOW)
     one.refresh_from_db()
     assert (one.status, one.merged_into) == (Status.RESOLVED, other)
     assert one.updates.order_by("-number")[0].audience == Audience.NOBODY
-    assert said and said.changes[0]["new_status"] == ComponentStatus.MAJOR_OUTAGE
+    assert said
+    assert said.changes[0]["new_status"] == ComponentStatus.MAJOR_OUTAGE
     login.refresh_from_db()
     assert login.status == ComponentStatus.MAJOR_OUTAGE
 

@@ -50,17 +50,25 @@ def test_what_is_not_sealed_yet_is_counted_and_after_ten_seconds_is_a_fault() ->
     assert "does the clock run" in sealing.verify(now=world.NOW + timedelta(seconds=11)).fault
 
 
-@pytest.mark.parametrize("verb", ["UPDATE incidents_auditseal SET hash = 'x'", "DELETE FROM incidents_auditseal"])
+@pytest.mark.parametrize(
+    "verb", ["UPDATE incidents_auditseal SET hash = 'x'", "DELETE FROM incidents_auditseal"]
+)
 def test_the_database_refuses_to_change_a_seal(verb: str) -> None:
     entries(1)
     sealing.seal()
-    with pytest.raises(DatabaseError, match="never changed"), transaction.atomic(), connection.cursor() as cursor:
+    with (
+        pytest.raises(DatabaseError, match="never changed"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
         cursor.execute(verb)
     assert AuditSeal.objects.count() == 1
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.skipif(connection.vendor == "sqlite", reason="its triggers are dropped for every test that commits")
+@pytest.mark.skipif(
+    connection.vendor == "sqlite", reason="its triggers are dropped for every test that commits"
+)
 def test_a_tampered_entry_and_a_missing_link_are_named() -> None:
     entries(3)
     sealing.seal()

@@ -26,4 +26,6 @@ class Command(DeskCommand):
         found = sealing.verify(now=timezone.now())
         if found.fault:
             raise CommandError(f"the audit does not hold: {found.fault}")
-        self.stdout.write(f"{found.links} links hold, {found.unsealed} entries wait for their seal, head {found.head}")
+        self.stdout.write(
+            f"{found.links} links hold, {found.unsealed} entries wait for their seal, head {found.head}"
+        )

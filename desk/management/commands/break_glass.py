@@ -15,4 +15,6 @@ class Command(DeskCommand):
     def handle(self, *args: Any, **options: Any) -> None:  # Any: Django's signature
         password = breakglass.seal(actor="terminal", now=timezone.now())
         self.stdout.write(f"{breakglass.NAME} {password}")
-        self.stderr.write("Write it on paper and seal the envelope: it is kept nowhere here, and its use calls the operators.")
+        self.stderr.write(
+            "Write it on paper and seal the envelope: it is kept nowhere here, and its use calls the operators."
+        )

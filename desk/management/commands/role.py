@@ -18,13 +18,17 @@ class Command(DeskCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", help="as they log in")
-        parser.add_argument("roles", nargs="*", metavar="role", choices=[role.value for role in Role], default=[])
+        parser.add_argument(
+            "roles", nargs="*", metavar="role", choices=[role.value for role in Role], default=[]
+        )
 
     @transaction.atomic
     def handle(self, *args: Any, **options: Any) -> None:  # Any: Django's signature
         user = User.objects.filter(username=options["name"]).first()
         if user is None:
-            raise CommandError(f'nobody logs in as "{options["name"]}"; make the account in the admin first')
+            raise CommandError(
+                f'nobody logs in as "{options["name"]}"; make the account in the admin first'
+            )
         before = sorted(user.groups.values_list("name", flat=True))
         user.groups.set([Group.objects.get_or_create(name=name)[0] for name in options["roles"]])
         services.audit(
