@@ -2,17 +2,23 @@
 
 import base64
 import hashlib
+import logging
+from collections.abc import Callable
 from typing import Any
 
+import requests
 from allauth.account.adapter import DefaultAccountAdapter, get_adapter
 from allauth.account.internal.flows import login as flows
 from allauth.account.models import Login
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from allauth.socialaccount.providers.oauth2.client import OAuth2Error
+from allauth.socialaccount.providers.openid_connect import views as oidc
 from django.conf import settings
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.models import Group, User
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -23,6 +29,8 @@ from django.views.decorators.debug import sensitive_post_parameters
 from desk import breakglass, roles
 from incidents import services
 from subscribers import addresses
+
+log = logging.getLogger(__name__)
 
 HOME = "/desk/"
 
@@ -130,6 +138,24 @@ def login(request: HttpRequest, extra_context: object = None) -> HttpResponse:
     return render(
         request, "desk/login.html", {"form": form, "next": back, "sso": bool(settings.OIDC)}
     )
+
+
+def sso(request: HttpRequest) -> HttpResponseBase:
+    """Send people to the single sign-on; when that does not answer, say how else to come in."""
+    return _told(request, lambda: oidc.login(request, "sso"))
+
+
+def sso_callback(request: HttpRequest) -> HttpResponseBase:
+    """Take in who comes back from it."""
+    return _told(request, lambda: oidc.callback(request, "sso"))
+
+
+def _told(request: HttpRequest, ask: Callable[[], HttpResponseBase]) -> HttpResponseBase:
+    try:
+        return ask()
+    except (requests.RequestException, OAuth2Error) as error:
+        log.warning("the single sign-on does not answer: %s", type(error).__name__)
+        return render(request, "desk/sso_away.html", status=502)
 
 
 def _safe(request: HttpRequest, path: str) -> str:

@@ -17,6 +17,7 @@ from desk import (
     intake_views,
     looks,
     reports,
+    signing_in,
 )
 from desk.api import entrance
 from desk.api.v1 import api
@@ -76,6 +77,8 @@ _account: list[URLPattern | URLResolver] = [
     path("3rdparty/login/error/", social.login_error, name="socialaccount_login_error"),
     path("3rdparty/signup/", social.signup, name="socialaccount_signup"),
     path("3rdparty/", social.connections, name="socialaccount_connections"),
+    path("oidc/sso/login/", signing_in.sso, name="sso"),
+    path("oidc/sso/login/callback/", signing_in.sso_callback, name="sso_callback"),
     *oidc.urlpatterns,
 ]
 urlpatterns: list[URLPattern | URLResolver] = [
