@@ -1,5 +1,6 @@
 """The verbs of the core, and its only writers: declare, publish, schedule, edit, retract, reopen, call operators."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Q
 
-from incidents import doorbell, reads
+from incidents import doorbell, reads, trace
 from incidents.lifecycle import (
     FINAL,
     Audience,
@@ -37,6 +38,8 @@ from incidents.models import (
     Template,
     Update,
 )
+
+log = logging.getLogger(__name__)
 
 Components = Mapping[Component, ComponentStatus]
 NOTHING: Components = {}
@@ -646,6 +649,12 @@ def _publish(
         after={"update": update.uid, "status": status, "body": update.body, "audience": update.audience},
     )  # fmt: skip
     _touch_page(incident.page_id, now)
+    transaction.on_commit(lambda: _tell(incident, update))
+
+
+def _tell(incident: Incident, update: Update) -> None:
+    with trace.on(trace.of_incident(incident.uid, incident.source)):
+        log.info("update %s of %s is published: %s", update.number, incident.uid, update.status)
 
 
 def _promise(incident: Incident, update: Update, status: Status, now: datetime) -> datetime | None:

@@ -18,6 +18,7 @@ import environ as django_environ
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from notifications import channels
+from notifications.tariffs import tariffs
 from statuspage import embedded
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -306,6 +307,7 @@ ENVIRON = read(dict(os.environ))
 
 try:
     OPEN_CHANNELS = channels.configured(ENVIRON.raw)
+    TARIFFS = tariffs(ENVIRON.raw, OPEN_CHANNELS)
 except channels.Misconfigured as error:
     raise BadSetting(str(error)) from error
 # What subscribers/ knows of the channels: name -> (label, kind of address).

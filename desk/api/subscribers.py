@@ -156,7 +156,7 @@ def resend_many(request: HttpRequest, page_id: str, body: ManyIn) -> Answer[Json
     """Write to those who have not confirmed; each address has its share a day."""
     lookup.page(page_id)
     now = timezone.now()
-    for row in _many(body.copy(update={"state": "unconfirmed"})):
+    for row in _many(body.model_copy(update={"state": "unconfirmed"})):
         if row.state == State.PENDING and verbs.write_letter(row, kind=LetterKind.CONFIRM, now=now):
             services.audit(
                 actor=actor(request), action="resend_confirmation", subject=row.uid, now=now
