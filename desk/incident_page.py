@@ -2,7 +2,6 @@
 
 import csv
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -24,14 +23,9 @@ from incidents.models import Incident
 from notifications.models import Broadcast, Delivery
 
 ROWS_MAX = 50
+MESSAGES_MAX = 10  # with their bars; the records behind hold the rest
 MERGEABLE_MAX = 20
 EXPORT_ROWS_AT_ONCE = 2_000
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    progress: Progress
-    curve: Curve | None
 
 
 @allowed(Right.SEE)
@@ -45,7 +39,7 @@ def page(request: HttpRequest, uid: str) -> HttpResponse:
         "affected": incident.affected.select_related("component"),
         "updates": incident.updates.order_by("-id")[:ROWS_MAX],
         "offered": actions.offered(incident) if Right.DRAFT in held else [],
-        "sent": _sent(incident), "promise": _promise(incident, now),
+        "sent": _sent(incident), "curves": _curves(incident), "promise": _promise(incident, now),
         "score": promises.score(promises.newest_first(incident), now=now),
         "mergeable": _mergeable(incident) if Right.PUBLISH in held else [],
         "postmortem": postmortems.of(incident), "is_over": incident.status in FINAL,
@@ -55,13 +49,22 @@ def page(request: HttpRequest, uid: str) -> HttpResponse:
     return render(request, name, shown)
 
 
-def _sent(incident: Incident) -> list[Sent]:
+def _sent(incident: Incident) -> list[Progress]:
     rows = (
         Broadcast.objects.filter(incident=incident, update_entry__isnull=False)
-        .select_related("update_entry", "incident", "tally")
-        .order_by("-number")[:ROWS_MAX]
+        .select_related("update_entry", "incident")
+        .order_by("-number")[:MESSAGES_MAX]
     )
-    return [Sent(progress.of(row), progress.curve(getattr(row, "tally", None))) for row in rows]
+    return [progress.of(row) for row in rows]
+
+
+def _curves(incident: Incident) -> list[tuple[str, Curve]]:
+    """Return the alarm's curve, and the all-clear's once there is one."""
+    found = (
+        ("From the first word", progress.curve(incident)),
+        ("The all-clear", progress.curve(incident, all_clear=True)),
+    )
+    return [(title, one) for title, one in found if one is not None]
 
 
 def _promise(incident: Incident, now: datetime) -> str:

@@ -1,4 +1,4 @@
-"""The nouns of the hands: keys, rules for alerts, what is typed, how far a message is, drills, the sealed account."""
+"""The nouns of the hands: keys, rules for alerts, what is typed, drills, the sealed account."""
 
 from typing import ClassVar
 
@@ -8,7 +8,6 @@ from django.db.models import Q
 from django.utils import timezone
 
 from incidents.models import NAME_CHARS_MAX, Component, Incident, Template
-from notifications.models import Broadcast
 
 HASH_CHARS = 64  # SHA-256 in hexadecimal
 FINGERPRINT_CHARS_MAX = 128
@@ -100,24 +99,6 @@ class SavedForm(models.Model):
 
     def __str__(self) -> str:
         return f"{self.place} by {self.user_id}"
-
-
-class Tally(models.Model):
-    """How far a broadcast has come, kept by the clock: screens read this one row and never count deliveries."""
-
-    broadcast = models.OneToOneField(
-        Broadcast, models.CASCADE, primary_key=True, related_name="tally"
-    )
-    counts = models.JSONField(default=dict, help_text="channel -> state -> deliveries")
-    curve = models.JSONField(
-        default=dict, help_text="channel -> steps of [seconds, people told by then]"
-    )
-    counted_at = models.DateTimeField(default=timezone.now)
-    took_ms = models.PositiveIntegerField(default=0)
-    is_final = models.BooleanField(default=False)
-
-    def __str__(self) -> str:
-        return f"of broadcast {self.broadcast_id}"
 
 
 class Drill(models.Model):

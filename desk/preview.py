@@ -18,9 +18,10 @@ from incidents.lifecycle import (
     is_maintenance,
 )
 from incidents.models import UID_CHARS, Component, Incident, Page
-from notifications import outbox, routing
+from notifications import estimating, routing
 from notifications.channels.sms import sms_text
-from notifications.messages import Notice, gsm7_misfits, sms_segments, update_notice
+from notifications.estimating import Estimate
+from notifications.messages import Notice, gsm7_misfits, update_notice
 from notifications.models import Broadcast
 from subscribers.models import Role
 
@@ -57,7 +58,7 @@ class Words:
     people: int | None
     urgent: bool = False
     is_account: bool = False
-    parts: int = 1  # of a text message, each paid for
+    estimate: Estimate | None = None
     why: str = ""  # what makes it longer, or cannot be sent as it is written
 
 
@@ -71,7 +72,7 @@ def of_draft(
     broadcast = Broadcast(incident=incident, number=update.number)
     legs = {leg.channel: leg for leg in routing.plan(said, update, settings.CHANNELS)}
     return [
-        _words(name, label, legs.get(name), broadcast, (fact, said, update))
+        _words(name, label, legs.get(name), broadcast, (fact, said, update), now)
         for name, (label, _) in settings.CHANNELS.items()
     ]
 
@@ -96,6 +97,7 @@ def _words(
     leg: routing.Leg | None,
     broadcast: Broadcast,
     facts: tuple[PageFact, IncidentFact, UpdateFact],
+    now: datetime,
 ) -> Words:
     if leg is None:
         return Words(name, label, "", None)
@@ -108,28 +110,25 @@ def _words(
         language=page.languages[0],
         url=f"{page.url}/{folder}/{incident.uid}",
     )
-    parts, why = _parts(name, notice)
+    found = estimating.estimate(leg, broadcast, now=now, notice=notice)
     return Words(
-        parts=parts,
-        why=why,
         channel=name,
         label=label,
         text=settings.OPEN_CHANNELS[name].preview(notice),
-        people=outbox.audience(leg, broadcast).count(),  # the very query that fan-out runs
+        people=found.people,
         urgent=leg.urgent,
         is_account=leg.role == Role.SOCIAL,
+        estimate=found,
+        why=_dear(name, notice),
     )
 
 
-def _parts(channel: str, notice: Notice) -> tuple[int, str]:
-    """Return how many parts a text message has, and which characters make it dearer."""
-    if channel != "sms":
-        return 1, ""
-    text = sms_text(notice)
-    misfits = gsm7_misfits(text)
-    named = " ".join(misfits[:5])
-    why = f"{named} {'is' if len(misfits) == 1 else 'are'} not in GSM-7: a part holds 70 characters instead of 160"
-    return sms_segments(text)[1], why if misfits else ""
+def _dear(channel: str, notice: Notice) -> str:
+    """Name the characters that make a text message dearer."""
+    misfits = gsm7_misfits(sms_text(notice)) if channel == "sms" else ()
+    verb = "is" if len(misfits) == 1 else "are"
+    why = f"{' '.join(misfits[:5])} {verb} not in GSM-7: a part holds 70 characters instead of 160"
+    return why if misfits else ""
 
 
 def _fact(incident: Incident) -> IncidentFact:

@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 
-from desk.models import Tally
+from incidents.models import Incident
+from notifications import reports
 from notifications.models import Broadcast
-from notifications.reach import Reach, measure
+from notifications.reach import counted
+from notifications.reports import Informing
 
 BROADCASTS_MAX = 5  # on the console; the records behind hold the rest
 SHOWN = timedelta(hours=6)
@@ -45,7 +47,7 @@ class Line:
 @dataclass(frozen=True, slots=True)
 class Curve:
     lines: tuple[Line, ...]
-    seconds: int  # the right end of the scale
+    seconds: float  # the right end of the scale, from publishing
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,6 @@ class Progress:
     title: str
     bars: Sequence[Bar]
     is_running: bool
-    counted_at: datetime | None
 
     @property
     def failed(self) -> int:
@@ -65,25 +66,24 @@ def newest(now: datetime) -> list[Progress]:
     """Return how far the newest messages have come, from the kept counts alone."""
     rows = (
         Broadcast.objects.filter(update_entry__isnull=False, created_at__gt=now - SHOWN)
-        .select_related("update_entry", "incident", "tally")
+        .select_related("update_entry", "incident")
         .order_by("-id")[:BROADCASTS_MAX]
     )
     return [of(row) for row in rows]
 
 
 def of(row: Broadcast) -> Progress:
-    tally: Tally | None = getattr(row, "tally", None)
-    counts = tally.counts if tally else {}
-    bars = [_bar(channel, states) for channel, states in sorted(counts.items())]
-    waits = tally is None or any(bar.waiting for bar in bars)
+    """Return one message's bars, from the sums that the database keeps."""
+    bars = [_bar(channel, states) for channel, states in reports.progress(row.pk).items()]
+    waits = any(bar.waiting for bar in bars)
     running = row.halted_at is None and (row.fanned_out_at is None or waits)
     status = row.update_entry.status if row.update_entry else ""
     title = f"{row.incident.name if row.incident else ''}: {status}"
-    return Progress(row, title, bars, running, tally.counted_at if tally else None)
+    return Progress(row, title, bars, running)
 
 
 def _bar(channel: str, states: dict[str, int]) -> Bar:
-    counts = _reach(states).counts
+    counts = counted(states)
     failed = counts["refused"] + counts["failed"] + counts["unknown"]
     quiet = counts["superseded"] + counts["suppressed"]
     return Bar(
@@ -97,51 +97,42 @@ def _bar(channel: str, states: dict[str, int]) -> Bar:
     )
 
 
-def _reach(states: dict[str, int]) -> Reach:
-    return measure(states, [], since=datetime.min)
-
-
 def label(channel: str) -> str:
     return settings.CHANNELS.get(channel, (channel, ""))[0]
 
 
-def curve(tally: Tally | None) -> Curve | None:
-    """Return the step curve of each channel, 0 to 100 % of people over seconds since the message was queued."""
-    if tally is None or not any(tally.curve.values()):
+def curve(incident: Incident, *, all_clear: bool = False) -> Curve | None:
+    """Return the step curve of each channel, 0 to 100 % of people over seconds since publishing."""
+    found = [one for one in reports.curves(incident, all_clear=all_clear) if one.curve]
+    if not found:
         return None
-    seconds = max(5, *(steps[-1][0] for steps in tally.curve.values() if steps))
-    lines = [
-        _line(index, channel, steps, tally.counts.get(channel, {}), seconds)
-        for index, (channel, steps) in enumerate(sorted(tally.curve.items()))
-        if steps
-    ]
-    return Curve(tuple(lines), seconds)
+    seconds = max(5.0, *(one.curve[-1][0] for one in found))
+    return Curve(
+        tuple(_line(index, one, seconds) for index, one in enumerate(found)), round(seconds, 1)
+    )
 
 
-def _line(
-    index: int, channel: str, steps: list[list[int]], states: dict[str, int], seconds: int
-) -> Line:
-    bar = _bar(channel, states)
-    everyone = max(1, bar.everyone)
+def _line(index: int, one: Informing, seconds: float) -> Line:
+    everyone = max(1, one.expected)
     path = [f"M{LEFT} {TOP + HIGH}"]
-    for second, told in steps:
-        x = LEFT + WIDE * second / seconds
+    for second, told in one.curve:
+        x = LEFT + WIDE * max(0.0, second) / seconds
         y = TOP + HIGH * (1 - min(1.0, told / everyone))
         path.append(f"H{x:.1f}V{y:.1f}")
     path.append(f"H{LEFT + WIDE}")
     said = ", ".join(
-        f"{share:g} % after {at} s"
+        f"{share:g} % after {at:g} s"
         for share in (50, 95, 100)
-        if (at := _reached(steps, everyone * share / 100)) is not None
+        if (at := _reached(one, everyone * share / 100)) is not None
     )
-    told = steps[-1][1]
+    told = one.curve[-1][1]
     return Line(
-        label(channel),
+        label(one.channel),
         index % 4,
         "".join(path),
         f"{told:,} of {everyone:,} told" + (f": {said}" if said else ""),
     )
 
 
-def _reached(steps: list[list[int]], people: float) -> int | None:
-    return next((second for second, told in steps if told >= people), None)
+def _reached(one: Informing, people: float) -> float | None:
+    return next((round(second, 1) for second, told in one.curve if told >= people), None)

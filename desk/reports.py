@@ -20,7 +20,7 @@ from desk.words import span
 from incidents import promises, reads, uptime
 from incidents.models import Component, Incident, Page, StatusChange
 from incidents.promises import Score
-from notifications.models import Broadcast
+from notifications import reports as informing
 
 MONTHS_MAX = 24
 ROWS_MAX = 500
@@ -113,26 +113,19 @@ def _incident(row: Incident, now: datetime) -> IncidentRow:
 
 
 def _told(row: Incident) -> tuple[float | None, float | None, int]:
-    """Return when half and the last of those told by the first message were told, and how many they were."""
-    first = (
-        Broadcast.objects.filter(incident=row).select_related("tally").order_by("number").first()
-    )
-    tally = getattr(first, "tally", None) if first else None
-    steps: list[tuple[int, int]] = []
-    for curve in tally.curve.values() if tally else ():
-        before = 0
-        for second, told in curve:
-            steps.append((second, told - before))
+    """Return when half and the last of those told before the all-clear were told, all channels together, and how many."""
+    steps: list[tuple[float, int]] = []
+    for one in informing.curves(row):
+        shift, before = (one.published_at - row.started_at).total_seconds(), 0
+        for second, told in one.curve:
+            steps.append((round(second + shift, 1), told - before))
             before = told
-    people = sum(count for _, count in steps)
-    if not people or first is None:
-        return None, None, 0
-    begun, running = (first.created_at - row.started_at).total_seconds(), 0
+    people, running = sum(count for _, count in steps), 0
     for second, count in sorted(steps):
         running += count
         if running * 2 >= people:
-            return begun + second, begun + max(at for at, _ in steps), people
-    return None, None, people
+            return second, max(at for at, _ in steps), people
+    return None, None, 0
 
 
 def _since(start: datetime, at: datetime | None) -> float | None:

@@ -38,7 +38,7 @@ def keep(request: HttpRequest, place: str, *, now: datetime) -> None:
     if sum(len(str(value)) for value in words.values()) > WORDS_BYTES_MAX:
         return
     SavedForm.objects.update_or_create(
-        user_id=request.user.pk, place=place, defaults={"words": words, "saved_at": now}
+        user_id=request.user.pk or 0, place=place, defaults={"words": words, "saved_at": now}
     )
 
 
@@ -47,14 +47,14 @@ def find(request: HttpRequest, place: str) -> SavedForm | None:
     held: Mapping[str, Any] = request.session.get(SESSION) or {}
     if held.get("place") == place:
         SavedForm.objects.update_or_create(
-            user_id=request.user.pk, place=place, defaults={"words": held["words"]}
+            user_id=request.user.pk or 0, place=place, defaults={"words": held["words"]}
         )
         del request.session[SESSION]
-    return SavedForm.objects.filter(user_id=request.user.pk, place=place).first()
+    return SavedForm.objects.filter(user_id=request.user.pk or 0, place=place).first()
 
 
 def forget(request: HttpRequest, place: str) -> None:
-    SavedForm.objects.filter(user_id=request.user.pk, place=place).delete()
+    SavedForm.objects.filter(user_id=request.user.pk or 0, place=place).delete()
 
 
 def hold(request: HttpRequest) -> None:

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from desk.words import span
 from incidents import promises
 from incidents.models import AuditEntry, Call, Incident, Page
-from notifications.models import Broadcast
+from notifications import reports
 from probes.models import VerdictChange
 
 ROWS_MAX = 500
@@ -42,15 +42,11 @@ def _figures(incident: Incident, now: datetime) -> Iterator[str]:
         yield f"- Detected after {span(incident.detected_at - incident.started_at)}"
     if incident.published_at:
         yield f"- First word in public after {span(incident.published_at - incident.started_at)}"
-    for row in (
-        Broadcast.objects.filter(incident=incident).select_related("tally").order_by("number")[:1]
-    ):
-        tally = getattr(row, "tally", None)
-        for channel, steps in sorted((tally.curve if tally else {}).items()):
-            if steps:
-                told = steps[-1][1]
-                half = next(second for second, count in steps if count * 2 >= told)
-                yield f"- First message by {channel}: {told:,} people, half of them within {half} s, the last after {steps[-1][0]} s"
+    for one in reports.curves(incident):
+        told = one.reach(incident.started_at)
+        if told.last_s is not None:
+            half = "" if told.p50_s is None else f", half within {told.p50_s:g} s"
+            yield f"- Told by {one.channel}: {told.counts['accepted']:,} of {one.expected:,} people{half}, the last after {told.last_s:g} s, from the beginning"
 
 
 def _entries(incident: Incident, now: datetime) -> Iterator[Entry]:

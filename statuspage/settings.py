@@ -55,7 +55,6 @@ class Environ:
     heartbeat_url: str
     desk_mfa: bool
     oidc: dict[str, str]
-    prices: dict[str, float]
     advice_approved_by: str
     drill_recipients: tuple[str, ...]
     drill_every_days: float
@@ -102,7 +101,6 @@ def read(raw: dict[str, str]) -> Environ:
         heartbeat_url=raw.get("HEARTBEAT_URL", ""),
         desk_mfa=_switch(raw, "DESK_MFA", default=site_url.startswith("https://")),
         oidc=_oidc(raw),
-        prices=_prices(raw),
         advice_approved_by=raw.get("ADVICE_APPROVED_BY", ""),
         drill_recipients=_words(raw, "DRILL_RECIPIENTS"),
         drill_every_days=_days(raw, "DRILL_EVERY_DAYS"),
@@ -180,19 +178,6 @@ def _oidc(raw: dict[str, str]) -> dict[str, str]:
     if missing:
         raise BadSetting(f"sign-in by OIDC is half configured: {missing[0]} must be set too")
     return found | {"OIDC_ROLES_CLAIM": raw.get("OIDC_ROLES_CLAIM") or "groups"}
-
-
-def _prices(raw: dict[str, str]) -> dict[str, float]:
-    try:
-        pairs = [word.split("=") for word in _words(raw, "MESSAGE_PRICES")]
-        found = {name.strip(): float(price) for name, price in pairs}
-    except ValueError:
-        found = {"": -1.0}
-    if any(price < 0 for price in found.values()):
-        raise BadSetting(
-            f"MESSAGE_PRICES is {raw['MESSAGE_PRICES']!r}; expected prices as sms=0.0079,voice=0.014"
-        )
-    return found
 
 
 def _days(raw: dict[str, str], name: str) -> float:
@@ -330,8 +315,6 @@ HEARTBEAT_URL = ENVIRON.heartbeat_url
 # Who publishes proves it twice: docs/decisions.md, "Second factor".
 DESK_MFA = ENVIRON.desk_mfa
 OIDC = ENVIRON.oidc
-PRICES = ENVIRON.prices
-PRICE_CURRENCY = ENVIRON.raw.get("MESSAGE_CURRENCY") or "USD"
 ADVICE_APPROVED_BY = ENVIRON.advice_approved_by
 DRILL_RECIPIENTS = ENVIRON.drill_recipients
 DRILL_EVERY_DAYS = ENVIRON.drill_every_days

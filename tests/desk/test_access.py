@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from html import unescape
 from typing import Any
 
@@ -116,7 +117,7 @@ def names() -> dict[str, Any]:
     )
     template = Template.objects.create(page=page, slug="down", name="Down", body="We look.")
     series = recurring.begin(
-        page=page, name="Weekly", body="x", rule="FREQ=WEEKLY", starts_at=now, duration=timezone.timedelta(hours=1),
+        page=page, name="Weekly", body="x", rule="FREQ=WEEKLY", starts_at=now, duration=timedelta(hours=1),
         actor="ann", now=now,
     )  # fmt: skip
     outbox.open_entries(now)
@@ -168,7 +169,7 @@ def _ask(client: Client, method: str, address: str) -> Any:  # Any: the test cli
 
 
 def _is_login(answer: Any) -> bool:
-    return answer.status_code == 302 and answer["Location"].startswith("/admin/login/")
+    return bool(answer.status_code == 302 and answer["Location"].startswith("/admin/login/"))
 
 
 def _says_why(answer: Any, path: str) -> None:
@@ -283,7 +284,7 @@ def code_of(user: User) -> str:
     from allauth.mfa.adapter import get_adapter
 
     plain = get_adapter().decrypt(secret)
-    return totp.format_hotp_value(totp.hotp_value(plain, int(time.time()) // 30))
+    return str(totp.format_hotp_value(totp.hotp_value(plain, int(time.time()) // 30)))
 
 
 def test_the_log_in_asks_for_the_second_factor_and_the_secret_lies_encrypted(

@@ -1,6 +1,7 @@
 """The one screen: what is typed is kept, what to do is locked, and nobody speaks over words unread."""
 
 from datetime import timedelta
+from decimal import Decimal
 from html import unescape
 from typing import Any
 
@@ -14,6 +15,7 @@ from desk.roles import Role
 from incidents import services
 from incidents.lifecycle import Status
 from incidents.models import Incident, Series, Template, Update
+from notifications.tariffs import Tariff
 from tests import world
 from tests.desk import staff
 
@@ -168,7 +170,7 @@ def test_a_template_fills_in_text_and_components(ann: Client) -> None:
 def test_the_outlook_names_people_parts_and_what_makes_a_text_dear(
     ann: Client, settings: Any
 ) -> None:
-    settings.PRICES = {"sms": 0.01}
+    settings.TARIFFS = {"sms": Tariff(price=Decimal("0.01"))}
     world.person("sms", "+15005550009")
     answer = ann.post(
         f"{DECLARE}/keep", declaration(ann, name="Followers may not receive “readings” 😀")
