@@ -360,6 +360,7 @@ INSTALLED_APPS = [
     "desk.apps.DeskConfig",
 ]
 MIDDLEWARE = [
+    "statuspage.headers.StrictHeaders",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
