@@ -4,13 +4,14 @@ from collections.abc import Callable
 from typing import Concatenate, ParamSpec
 
 from django.contrib import messages
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from desk import access
+from desk import access, waking
 from desk.access import allowed
 from desk.admin import who
 from desk.roles import Right
@@ -49,9 +50,17 @@ def _back(request: HttpRequest) -> str:
 
 @acting(Right.PUBLISH, to_everyone=True)
 def publish_draft(request: HttpRequest, uid: str) -> HttpResponse:
-    incident = get_object_or_404(Incident, uid=uid)
-    services.publish_draft(incident, actor=who(request), by_person=True, now=timezone.now())
-    messages.success(request, f"Published: {incident.name}")
+    incident = get_object_or_404(Incident.objects.select_related("page"), uid=uid)
+    now = timezone.now()
+    is_held = incident.published_at is None and waking.draft_is_held(
+        incident, request.user, now=now
+    )  # type: ignore[arg-type]  # logged in
+    with transaction.atomic():
+        services.publish_draft(incident, actor=who(request), by_person=True, now=now)
+        if is_held:
+            waking.hold(incident, actor=who(request), now=now)
+    wakes = " Calls wait two minutes for a second person." if is_held else ""
+    messages.success(request, f"Published: {incident.name}.{wakes}")
     return redirect("desk:console")
 
 
@@ -76,6 +85,15 @@ def veto_follow_up(request: HttpRequest, uid: str) -> HttpResponse:
     update = get_object_or_404(Update.objects.select_related("incident__page"), uid=uid)
     services.veto(update, actor=who(request), now=timezone.now())
     messages.success(request, f"Vetoed, does not go out: {update.incident.name}")
+    return redirect("desk:console")
+
+
+@acting(Right.PUBLISH, to_everyone=True)
+def agree(request: HttpRequest, uid: str) -> HttpResponse:
+    """The second of two people: the calls go now."""
+    update = get_object_or_404(Update, uid=uid)
+    woken = waking.agree(update, actor=who(request), now=timezone.now())
+    messages.success(request, f"You agreed: {woken:,} phones ring now.")
     return redirect("desk:console")
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import requests
 from django.conf import settings
 
-from desk import drill, health
+from desk import drill, health, told
 
 log = logging.getLogger(__name__)
 
@@ -58,4 +58,5 @@ _heart = _Heart()
 
 def tick(now: datetime) -> None:
     _heart.tick(now)
+    told.write(now)
     drill.tick(now)

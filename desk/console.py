@@ -11,7 +11,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from desk import access, breakglass, drill, health, progress
+from desk import access, breakglass, drill, health, progress, waking
 from desk.access import allowed
 from desk.admin import who
 from desk.models import ApiKey
@@ -92,6 +92,9 @@ def shown(request: HttpRequest, now: datetime) -> dict[str, Any]:  # Any: what t
         "drafts": drafts(page, now),
         "open": opened(page, now),
         "progress": progress.newest(now),
+        "calls": [
+            (row, span(row.calls_after - now)) for row in waking.waiting(now) if row.calls_after
+        ],
         "channels": health.channels(now),
         "warnings": warnings(request),
         "health": line,

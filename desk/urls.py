@@ -30,6 +30,7 @@ _console: list[URLPattern | URLResolver] = [
     path("drafts/<str:uid>/veto", buttons.veto_draft, name="veto"),
     path("follow-ups/<str:uid>/publish", buttons.publish_follow_up, name="publish_follow_up"),
     path("follow-ups/<str:uid>/veto", buttons.veto_follow_up, name="veto_follow_up"),
+    path("updates/<str:uid>/agree", buttons.agree, name="agree"),
     path("broadcasts/<int:pk>/halt", buttons.halt, name="halt"),
     path("broadcasts/<int:pk>/retry", buttons.retry_failed, name="retry"),
     path("broadcasts/<int:pk>.csv", incident_page.export, name="export"),

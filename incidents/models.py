@@ -274,6 +274,11 @@ class Update(models.Model):
     known = models.JSONField(
         default=dict, blank=True, help_text="What was known to work: the block of advice."
     )
+    calls_after = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="Nobody is woken by a call before; a second person may bring it forward.",
+    )
     changes = models.JSONField(
         default=list, blank=True
     )  # [{code, name, old_status, new_status}], as /api/v2 says it
@@ -477,6 +482,7 @@ class AuditEntry(models.Model):
     class Meta:
         ordering: ClassVar = ["-id"]
         verbose_name_plural = "audit entries"
+        indexes: ClassVar = [models.Index(fields=["subject"], name="audit_by_subject")]
 
     def __str__(self) -> str:
         return f"{self.actor} {self.action} {self.subject}"

@@ -156,6 +156,13 @@ def suppressed() -> Exists:
     )
 
 
+def _due_at(broadcast: Broadcast, leg: routing.Leg, now: datetime) -> datetime:
+    """Calls that wake people wait for a second person, or until their time is over; nothing else ever waits."""
+    entry = broadcast.update_entry
+    after = entry.calls_after if entry and leg.wake_me and leg.urgent else None
+    return max(now, after) if after else now
+
+
 def _insert(
     broadcast: Broadcast, leg: routing.Leg, people: models.QuerySet[Subscription], now: datetime
 ) -> int:
@@ -174,7 +181,7 @@ def _insert(
         ),
         "attempts": Value(0, IntegerField()),
         "maybe_sent": Value(False, BooleanField()),
-        "due_at": Value(now, DateTimeField()),
+        "due_at": Value(_due_at(broadcast, leg, now), DateTimeField()),
         "lease": Value("", CharField()),
         "provider": Value("", CharField()),
         "provider_id": Value("", CharField()),

@@ -29,3 +29,7 @@ def sign_in(client: Client, user: User, *, ago_s: float = 0.0) -> Client:
 def ann(client: Client) -> Client:
     """Ann may do everything."""
     return sign_in(client, User.objects.create_superuser("ann", password=PASSWORD))
+
+
+def user(name: str) -> User:
+    return User.objects.get(username=name)
