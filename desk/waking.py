@@ -13,7 +13,7 @@ from desk.roles import Right
 from incidents import services
 from incidents.lifecycle import Audience, ComponentStatus, Refused, Status
 from incidents.models import Incident, Update
-from notifications.models import Delivery, DeliveryState
+from notifications import waking as ladders
 from notifications.routing import CALLS
 
 FALL_BACK = timedelta(seconds=120)  # security.md, "Admin": two people with a time-out to one
@@ -73,13 +73,7 @@ def agree(update: Update, *, actor: str, now: datetime) -> int:
             "You published this yourself: a second person agrees, or the calls go by themselves in two minutes."
         )
     Update.objects.filter(pk=update.pk).update(calls_after=now)
-    waiting = Delivery.objects.filter(
-        broadcast__update_entry=update,
-        channel__in=CALLS,
-        state=DeliveryState.PENDING,
-        due_at__gt=now,
-    )
-    woken = waiting.update(due_at=now)
+    woken = ladders.bring_forward(update, now)
     services.audit(
         actor=actor, action="calls_agreed", subject=update.uid, after={"people": woken}, now=now
     )

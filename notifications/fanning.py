@@ -21,7 +21,7 @@ from django.db.models import (
 )
 
 from incidents import trace
-from notifications import routing
+from notifications import routing, waking
 from notifications.models import HANDED_OVER, WAITING, Broadcast, Delivery, DeliveryState, Lane
 from subscribers.models import Role, State, Subscription, Suppression
 
@@ -107,6 +107,8 @@ def queue_chunk(broadcast_id: int, now: datetime) -> Chunk | None:
     last = people_left.values_list("pk", flat=True)[CHUNK_ROWS - 1 : CHUNK_ROWS].first()
     chunk = people_left if last is None else people_left.filter(pk__lte=last)
     queued = _insert(broadcast, leg, chunk, now)
+    if leg.ladder:
+        waking.take_up(broadcast, chunk, now)
     broadcast.cursor[leg.channel] = "done" if last is None else last
     broadcast.save(update_fields=["cursor"])
     return Chunk(queued, _urgent_left(broadcast))
@@ -156,18 +158,12 @@ def suppressed() -> Exists:
     )
 
 
-def _due_at(broadcast: Broadcast, leg: routing.Leg, now: datetime) -> datetime:
-    """Calls that wake people wait for a second person, or until their time is over; nothing else ever waits."""
-    entry = broadcast.update_entry
-    after = entry.calls_after if entry and leg.wake_me and leg.urgent else None
-    return max(now, after) if after else now
-
-
 def _insert(
     broadcast: Broadcast, leg: routing.Leg, people: models.QuerySet[Subscription], now: datetime
 ) -> int:
     """INSERT … SELECT: 40 times cheaper than a Python row each (house.md, "Choices argued")."""
     lane = Lane.URGENT if leg.urgent else Lane.BULK
+    due_at = now + waking.HELD_FOR if leg.ladder else now
     columns = {
         "broadcast_id": Value(broadcast.pk, IntegerField()),
         "subscription_id": F("pk"),
@@ -181,7 +177,7 @@ def _insert(
         ),
         "attempts": Value(0, IntegerField()),
         "maybe_sent": Value(False, BooleanField()),
-        "due_at": Value(_due_at(broadcast, leg, now), DateTimeField()),
+        "due_at": Value(due_at, DateTimeField()),
         "lease": Value("", CharField()),
         "provider": Value("", CharField()),
         "provider_id": Value("", CharField()),
