@@ -53,8 +53,8 @@ def publish_draft(request: HttpRequest, uid: str) -> HttpResponse:
     incident = get_object_or_404(Incident.objects.select_related("page"), uid=uid)
     now = timezone.now()
     is_held = incident.published_at is None and waking.draft_is_held(
-        incident, request.user, now=now
-    )  # type: ignore[arg-type]  # logged in
+        incident, access.user_of(request), now=now
+    )
     with transaction.atomic():
         services.publish_draft(incident, actor=who(request), by_person=True, now=now)
         if is_held:

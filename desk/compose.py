@@ -148,7 +148,7 @@ def _do(
         return done
     before = incident if incident and incident.published_at else None
     rows = preview.of_draft(page, form.draft(now), now=now, incident=before)
-    is_held = waking.is_held(request.user, rows)  # type: ignore[arg-type]  # logged in: allowed() saw to it
+    is_held = waking.is_held(access.user_of(request), rows)
     with transaction.atomic():
         done = action.verb(page, incident, form, who(request), now)
         if is_held:
