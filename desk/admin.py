@@ -21,7 +21,7 @@ from django.views.decorators.http import require_POST
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from desk import access, actions, preview, signing_in
+from desk import access, actions, preview, signing_in, waking
 from desk.actions import Action
 from desk.forms import Speech, from_template, newest_incident
 from desk.models import AlertRule, ApiKey, BreakGlass, Drill, IntakeAlert
@@ -305,8 +305,10 @@ def _do(
         done = actions.keep_draft(page, form, actor=who(request), now=now)
         messages.success(request, "Kept as a draft; nobody is told.")
         return done
-    done = action.verb(page, incident, form, who(request), now)
-    messages.success(request, action.done)
+    done, is_held = waking.perform(
+        action, page, incident, form, user=access.user_of(request), actor=who(request), now=now
+    )
+    messages.success(request, action.done + (waking.SAID if is_held else ""))
     return done
 
 

@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.contrib import messages
-from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -146,18 +145,11 @@ def _do(
         done = actions.keep_draft(page, form, actor=who(request), now=now)
         messages.success(request, "Kept as a draft; nobody is told.")
         return done
-    before = incident if incident and incident.published_at else None
-    rows = preview.of_draft(page, form.draft(now), now=now, incident=before)
-    is_held = waking.is_held(access.user_of(request), rows)
-    with transaction.atomic():
-        done = action.verb(page, incident, form, who(request), now)
-        if is_held:
-            waking.hold(done, actor=who(request), now=now)
-    messages.success(request, action.done + (WAKES if is_held else ""))
+    done, is_held = waking.perform(
+        action, page, incident, form, user=access.user_of(request), actor=who(request), now=now
+    )
+    messages.success(request, action.done + (waking.SAID if is_held else ""))
     return done
-
-
-WAKES = " Calls wait two minutes for a second person to agree; all else goes at once."
 
 
 def _show(

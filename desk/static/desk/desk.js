@@ -26,6 +26,13 @@ document.addEventListener("change", (event) => {
 
 // --- what is typed ---
 
+// A form that was sent and taken leaves nothing behind; one that came back refused does.
+const sent = sessionStorage.getItem("desk:sent");
+if (sent) {
+  sessionStorage.removeItem("desk:sent");
+  if (document.querySelector(".said.success")) localStorage.removeItem(`desk:${sent}`);
+}
+
 const words = document.querySelector("form[data-place]");
 const RETRY_MS = 3000;
 let retry = 0;
@@ -78,6 +85,7 @@ if (words) {
     }
     say("What you typed while the server was away is here again.", false);
   }
+  words.addEventListener("submit", () => sessionStorage.setItem("desk:sent", words.dataset.place));
   words.addEventListener("input", keepHere);
   document.body.addEventListener("htmx:afterRequest", (event) => {
     if (event.detail.elt !== words) return;
@@ -95,6 +103,30 @@ if (words) {
       again();
     }
   });
+}
+
+// --- what is live ---
+
+// Nothing moves under a finger or a keyboard: a part in use stands still until it is left.
+document.body.addEventListener("htmx:beforeSwap", (event) => {
+  const part = event.detail.target;
+  const used = document.activeElement;
+  if (part.matches("[hx-get]") && used !== document.body && part.contains(used)) event.detail.shouldSwap = false;
+});
+
+// What is new is said once, not every two seconds.
+const teller = document.getElementById("tell");
+let toldOf = null;
+function tell() {
+  const drafts = document.querySelectorAll("#live .draft").length;
+  const open = document.querySelectorAll("#live .open").length;
+  const now = `${drafts} waiting, ${open} open`;
+  if (toldOf !== null && toldOf !== now) teller.textContent = now;
+  toldOf = now;
+}
+if (teller) {
+  tell();
+  document.body.addEventListener("htmx:afterSwap", tell);
 }
 
 setInterval(tick, 1000);
