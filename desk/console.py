@@ -20,7 +20,7 @@ from desk.admin import who
 from incidents import reads, services
 from incidents.lifecycle import IllegalMove, Refused
 from incidents.models import Incident, IncidentComponent, Page, Update
-from notifications import outbox
+from notifications import checkups, outbox
 from notifications.models import Broadcast
 from notifications.reach import measure
 from probes.models import Check, CurrentVerdict, Location, Policy
@@ -304,7 +304,7 @@ def warnings() -> list[str]:
         found.append("If this system dies, nobody is told: HEARTBEAT_URL is not set.")
     if not settings.CHANNELS:
         found.append("No channel is configured: only the page, its feeds and the banner can speak.")
-    return found + _few_places()
+    return found + checkups.problems(timezone.now()) + _few_places()
 
 
 def _few_places() -> list[str]:

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 
-from notifications import ending, epoch, outbox, pacing, passing, reports, tally, waking
+from notifications import ending, epoch, holes, outbox, pacing, passing, reports, tally, waking
+from notifications.checkups import Examiner
 from notifications.emergency import EmergencySender
 from notifications.hints import Hinter
 from notifications.mailbox import BounceReader
@@ -15,6 +16,8 @@ from notifications.mailbox import BounceReader
 URGENT_WAITS = timedelta(seconds=2)
 BULK_WAITS = timedelta(seconds=20)
 KEEP_S = 2.0  # the kept curves of what is under way are as old as this at most
+HOLES_S = 15.0  # between two looks at the receipts of the last minutes
+ACCOUNTS_S = 60.0  # between two looks at whose account is due
 FORGET_S = 10.0  # between two bounded looks at what is too old
 
 
@@ -27,6 +30,7 @@ class Voice:
         self._hinter = Hinter()
         self._emergency = EmergencySender()
         self._bounces = BounceReader(settings.ENVIRON.raw.get("BOUNCE_MAILBOX_URL", "").strip())
+        self._examiner = Examiner()
         self._changed: set[int] = set()
         self._done: dict[str, float] = {}
 
@@ -40,6 +44,8 @@ class Voice:
         outbox.open_entries(now)
         if outbox.fan_out(now) and outbox.has_more():
             self._again()
+        self._every("holes", HOLES_S, lambda: holes.look(now))
+        self._every("accounts", ACCOUNTS_S, lambda: self._examiner.take(now))
         passing.pass_on(now)
         waking.climb(now)
         outbox.sweep_leases()
