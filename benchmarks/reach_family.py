@@ -52,7 +52,13 @@ NIGHTS = (
     Night("the hour left out", "2026-03-08T06:50:00+00:00", 60 * 60, (clock_time(22), clock_time(2, 30))),
     Night("over in ninety seconds", "2026-01-15T06:00:00+00:00", 90),
 )  # fmt: skip
-ASLEEP, SECOND, MAIL, STOPPER, AUNT = "asleep", "answers the second call", "bounced e-mail", "STOP, then the contact", "the contact"
+ASLEEP, SECOND, MAIL, STOPPER, AUNT = (
+    "asleep",
+    "answers the second call",
+    "bounced e-mail",
+    "STOP, then the contact",
+    "the contact",
+)
 # What the rules say, in New York's time: docs/decisions.md, "The ladder".
 EXPECTED: Rows = {}
 
@@ -87,7 +93,9 @@ def play() -> Rows:
 class _Played:
     """One night."""
 
-    def __init__(self, night: Night, number: int, providers: stand_ins.Providers, clock: Any, site: str) -> None:
+    def __init__(
+        self, night: Night, number: int, providers: stand_ins.Providers, clock: Any, site: str
+    ) -> None:
         # Any: time_machine's Traveller has no exported type.
         self._night = night
         self._providers = providers
@@ -121,12 +129,24 @@ class _Played:
         from notifications.models import Delivery, DeliveryState, Wake
 
         now = datetime.now(UTC)
-        ahead = {self._begins + timedelta(seconds=s) for s in (20, 120, self._night.lasts_s, self._night.lasts_s + 125)}
+        ahead = {
+            self._begins + timedelta(seconds=s)
+            for s in (20, 120, self._night.lasts_s, self._night.lasts_s + 125)
+        }
         for wake in Wake.objects.filter(ended_at__isnull=True):
             ahead |= {wake.due_at, now + STEP} if wake.due_at <= now else {wake.due_at}
-        ahead.add(Delivery.objects.filter(state=DeliveryState.PENDING).aggregate(at=Min("due_at"))["at"] or now + timedelta(days=1))
-        open_ones = Delivery.objects.filter(passed_on_at__isnull=True, accepted_at__isnull=False, channel="sms")
-        ahead |= {at + timedelta(seconds=120) for at in open_ones.values_list("accepted_at", flat=True) if at}
+        ahead.add(
+            Delivery.objects.filter(state=DeliveryState.PENDING).aggregate(at=Min("due_at"))["at"]
+            or now + timedelta(days=1)
+        )
+        open_ones = Delivery.objects.filter(
+            passed_on_at__isnull=True, accepted_at__isnull=False, channel="sms"
+        )
+        ahead |= {
+            at + timedelta(seconds=120)
+            for at in open_ones.values_list("accepted_at", flat=True)
+            if at
+        }
         due = min((at for at in ahead if at > now), default=now + STEP)
         return max(1, -(-(due - now) // STEP)) * STEP
 
@@ -159,7 +179,12 @@ class _Played:
         while claimed := outbox.claim("email", rows=100):
             due = outbox.admit(claimed, claimed.ids)
             outcome = channels.accepted("id")
-            outbox.settle([Settlement(one, outcome, now) for one in due], lease=claimed.lease, provider="smtp", critical=True)
+            outbox.settle(
+                [Settlement(one, outcome, now) for one in due],
+                lease=claimed.lease,
+                provider="smtp",
+                critical=True,
+            )
             for one in due:
                 self._mails.append((now, "mail"))
                 raw = report(to=bounces.return_path(SENDER, str(one.pk), settings.SECRET_KEY))
@@ -220,22 +245,37 @@ class _Played:
         from incidents import services
         from incidents.lifecycle import Status
 
-        services.publish_update(incident, status=Status.RESOLVED, body="Mended.", actor="simulated", now=datetime.now(UTC))
+        services.publish_update(
+            incident,
+            status=Status.RESOLVED,
+            body="Mended.",
+            actor="simulated",
+            now=datetime.now(UTC),
+        )
         self._show(incident)
         return True
 
     def _show(self, incident: "Incident") -> None:
         from incidents import services
 
-        services.mark_shown(list(incident.updates.values_list("pk", flat=True)), now=datetime.now(UTC))
+        services.mark_shown(
+            list(incident.updates.values_list("pk", flat=True)), now=datetime.now(UTC)
+        )
 
     # What people do.
 
     def _rings(self, name: str) -> int:
-        return sum(one["to"] == self._people[name] for one in self._providers.ledger()["twilio-voice"])
+        return sum(
+            one["to"] == self._people[name] for one in self._providers.ledger()["twilio-voice"]
+        )
 
     def _reply(self, name: str, words: str) -> bool:
-        said = {"from": self._people[name], "to": "+15005550006", "body": words, "url": f"{self._site}/receipts/twilio"}
+        said = {
+            "from": self._people[name],
+            "to": "+15005550006",
+            "body": words,
+            "url": f"{self._site}/receipts/twilio",
+        }
         answered = json.loads(ask("POST", f"{self._providers.url}/inbound", said).text)
         assert answered["answered"] == 200
         return True
@@ -264,13 +304,19 @@ class _Played:
             if name == MAIL:
                 entries += self._mails
             entries.sort()
-            rows[self._night.name, name] = [f"{at.astimezone(NEW_YORK):%H:%M:%S %Z} {what}" for at, what in entries]
+            rows[self._night.name, name] = [
+                f"{at.astimezone(NEW_YORK):%H:%M:%S %Z} {what}" for at, what in entries
+            ]
         return rows
 
 
 def _in_words(entry: dict[str, object]) -> str:
     if entry["provider"] == "twilio-sms":
-        over = "resolved" in str(entry["body"]).lower() or "works again" in str(entry["body"]).lower() or "over" in str(entry["body"]).lower()
+        over = (
+            "resolved" in str(entry["body"]).lower()
+            or "works again" in str(entry["body"]).lower()
+            or "over" in str(entry["body"]).lower()
+        )
         return "text: over" if over else "text"
     return f"call, key {entry['pressed']}" if entry["pressed"] else "call"
 
@@ -334,7 +380,10 @@ class _Quiet(WSGIRequestHandler):
 @contextmanager
 def _house() -> Iterator[int]:
     """Set Django up on an SQLite of its own, whose clock is the host's and so can be simulated; serve /receipts; give the port."""
-    with tempfile.TemporaryDirectory(prefix="sp-family-") as folder, WSGIServer(("127.0.0.1", 0), _Quiet) as free:
+    with (
+        tempfile.TemporaryDirectory(prefix="sp-family-") as folder,
+        WSGIServer(("127.0.0.1", 0), _Quiet) as free,
+    ):
         port = free.server_port
         free.server_close()
         os.environ.update(_environ(Path(folder), port))

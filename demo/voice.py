@@ -93,10 +93,16 @@ class Calls:
         entry.status = status
         if event in events:
             form = call_form(entry, status)
-            form |= {"CallbackSource": "call-progress-events", "Timestamp": format_datetime(utc_now())}
+            form |= {
+                "CallbackSource": "call-progress-events",
+                "Timestamp": format_datetime(utc_now()),
+            }
             form["SequenceNumber"] = str(len(entry.callbacks))
             if event == "completed":
-                form |= {"CallDuration": "0" if status in ("busy", "no-answer") else "1", "Duration": "1"}
+                form |= {
+                    "CallDuration": "0" if status in ("busy", "no-answer") else "1",
+                    "Duration": "1",
+                }
             await self.account.tell(entry, status, form)
 
     async def _listen(self, entry: Entry, form: Mapping[str, str], phone: Phone) -> None:

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import DatabaseError, connections
 from django.db.models import Q
 
-from notifications import channels
+from notifications import channels, waketests
 from notifications.channels import Checked
 from notifications.dbtime import database_now
 from notifications.models import Checkup, Hole
@@ -31,9 +31,7 @@ class Examiner:
         if self._running is not None and self._running.is_alive():
             return
         if due := due_channels(now):
-            self._running = threading.Thread(
-                target=_run, args=(due,), name="checkups", daemon=True
-            )
+            self._running = threading.Thread(target=_run, args=(due,), name="checkups", daemon=True)
             self._running.start()
 
 
@@ -76,13 +74,18 @@ def problems(now: datetime) -> list[str]:
         if not row.good:
             found.append(f"{labels[row.channel]} would fail tonight: {row.why}")
         elif row.expires_at and row.expires_at - now < EXPIRES_SOON:
-            found.append(f"{labels[row.channel]}: the token expires {row.expires_at:%Y-%m-%d %H:%M} UTC.")
+            found.append(
+                f"{labels[row.channel]}: the token expires {row.expires_at:%Y-%m-%d %H:%M} UTC."
+            )
     for hole in Hole.objects.filter(closed_at__isnull=True).order_by("channel"):
         label = labels.get(hole.channel, hole.channel)
         found.append(
             f"{label}: the provider takes messages, but since {hole.opened_at:%H:%M} UTC hardly any is heard of "
             f"({hole.share:.0%}, usual is {hole.normal:.0%}); readers are told by their next channel."
         )
+    if unheard := waketests.failed(now).count():
+        are = "person was" if unheard == 1 else "people were"
+        found.append(f"{unheard} {are} not woken by their last monthly test.")
     return found
 
 

@@ -302,3 +302,21 @@ class Reach(BaseModel):
     fanned_out: bool
     channels: dict[str, Any]
     all_clear: dict[str, Any]
+
+
+class RefusedRow(_Answer):
+    """A row of a list that was not taken; `row` counts from 0."""
+
+    row: int
+    why: str
+
+
+class Synced(_Answer):
+    """What became of a customer list; ours, not Statuspage's."""
+
+    added: int
+    waiting: int
+    unchanged: int
+    left_alone: int
+    dropped: int
+    refused: list[RefusedRow]

@@ -86,7 +86,9 @@ class Facebook:
             missing = [scope for scope in SCOPES if scope not in found.get("scopes", ())]
             expires = int(found.get("expires_at") or 0)
         except facebook.GraphAPIError as error:
-            return Checked(False, f"Facebook refuses the page's token ({error.code}: {error.message})")
+            return Checked(
+                False, f"Facebook refuses the page's token ({error.code}: {error.message})"
+            )
         except OSError as error:
             return Checked(False, _http.unanswered(error).why)
         except _NONSENSE:
@@ -94,7 +96,9 @@ class Facebook:
         if not found.get("is_valid"):
             return Checked(False, "Facebook says that the page's token is no longer valid")
         if missing:
-            return Checked(False, f"the page's token may not do what is needed: {', '.join(missing)}")
+            return Checked(
+                False, f"the page's token may not do what is needed: {', '.join(missing)}"
+            )
         return Checked(True, expires_at=datetime.fromtimestamp(expires, UTC) if expires else None)
 
     def preview(self, notice: Notice) -> str:

@@ -12,7 +12,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from subscribers import services
-from subscribers.services import BroughtIn, Incoming, Refusal
+from subscribers.services import Basis, BroughtIn, Incoming, Refusal
 
 COLUMNS = (
     "channel",
@@ -24,6 +24,7 @@ COLUMNS = (
     "consent_source",
     "consent_at",
 )
+EXTRA = ("basis",)  # consent unless the column is there
 NEEDED = ("channel", "address")
 _YES, _NO = frozenset({"1", "yes", "true", "on"}), frozenset({"", "0", "no", "false", "off"})
 EXAMPLE = """\
@@ -35,7 +36,9 @@ example:
   sms,+15005550010,login|follow,en,America/New_York,,paper form,2019-12-01
 
 components are slugs separated by |; empty means all. A telephone number needs consent_source and
-consent_at. A bad row is named with its line and skipped. Nobody is written to.
+consent_at. A further column basis (contract, vital_interest, legitimate_interest, legal_obligation) brings in customers who
+never subscribed: by e-mail only, about what is bad only; consent_source and consent_at then tell where and since when
+it holds. A bad row is named with its line and skipped. Nobody is written to.
 """
 
 
@@ -110,7 +113,7 @@ def _header(reader: Any, file: Path) -> list[str]:  # csv.reader's type has no p
         raise CommandError(
             f"{file} is empty; its first line must be {','.join(COLUMNS)}."
         ) from None
-    strange = [name for name in header if name not in COLUMNS]
+    strange = [name for name in header if name not in (*COLUMNS, *EXTRA)]
     missing = [name for name in NEEDED if name not in header]
     if strange or missing or len(set(header)) != len(header):
         raise CommandError(f"{file}: line 1 must name the columns {','.join(COLUMNS)}.")
@@ -125,7 +128,7 @@ def _incoming(header: list[str], cells: list[str], line: str) -> Incoming:
         "".join(cells).encode()
     except UnicodeEncodeError:
         raise ValueError("The row is not in UTF-8; save the file as UTF-8.") from None
-    row = dict.fromkeys(COLUMNS, "") | {
+    row = dict.fromkeys((*COLUMNS, *EXTRA), "") | {
         name: cell.strip() for name, cell in zip(header, cells, strict=True)
     }
     return Incoming(
@@ -138,7 +141,16 @@ def _incoming(header: list[str], cells: list[str], line: str) -> Incoming:
         consent_source=row["consent_source"],
         consent_at=_instant(row["consent_at"]),
         place=line,
+        basis=_basis(row["basis"]),
     )
+
+
+def _basis(text: str) -> Basis:
+    try:
+        return Basis(text.lower() or Basis.CONSENT)
+    except ValueError:
+        known = ", ".join(Basis)
+        raise ValueError(f'basis is "{text[:32]}"; expected one of {known}.') from None
 
 
 def _switch(text: str) -> bool:
