@@ -46,11 +46,11 @@ class Night:
     quiet: tuple[clock_time, clock_time] | None = None
 
 
-NIGHTS = (
+NIGHTS = (  # in order: a clock that goes back a month would be a restored backup
     Night("an ordinary night", "2026-01-14T06:00:00+00:00", 30 * 60),
-    Night("the hour that comes twice", "2026-11-01T05:55:00+00:00", 60 * 60, (clock_time(23), clock_time(1, 30))),
-    Night("the hour left out", "2026-03-08T06:50:00+00:00", 60 * 60, (clock_time(22), clock_time(2, 30))),
     Night("over in ninety seconds", "2026-01-15T06:00:00+00:00", 90),
+    Night("the hour left out", "2026-03-08T06:50:00+00:00", 60 * 60, (clock_time(22), clock_time(2, 30))),
+    Night("the hour that comes twice", "2026-11-01T05:55:00+00:00", 60 * 60, (clock_time(23), clock_time(1, 30))),
 )  # fmt: skip
 ASLEEP, SECOND, MAIL, STOPPER, AUNT = (
     "asleep",
@@ -147,6 +147,10 @@ class _Played:
             for at in open_ones.values_list("accepted_at", flat=True)
             if at
         }
+        if Delivery.objects.filter(
+            state__in=["bounced", "suppressed"], passed_on_at__isnull=True
+        ).exists():
+            ahead.add(now + STEP)
         due = min((at for at in ahead if at > now), default=now + STEP)
         return max(1, -(-(due - now) // STEP)) * STEP
 
@@ -308,6 +312,9 @@ class _Played:
                 f"{at.astimezone(NEW_YORK):%H:%M:%S %Z} {what}" for at, what in entries
             ]
         return rows
+
+
+_OVER = ("resolved", "works again", "over")
 
 
 def _in_words(entry: dict[str, object]) -> str:
