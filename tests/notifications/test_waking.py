@@ -12,7 +12,7 @@ from incidents.models import Call, Incident
 from notifications import checkups, hearing, holes, outbox, passing, waketests, waking
 from notifications.hearing import Said
 from notifications.models import Delivery, DeliveryState, Hole, Ring, Wake
-from subscribers.models import Contact, Letter, Subscriber, Subscription
+from subscribers.models import Contact, Letter, State, Subscriber, Subscription
 from tests import world
 from tests.notifications.test_outbox import shown
 
@@ -131,7 +131,7 @@ def test_after_two_rings_the_contact_who_agreed_is_called_and_their_key_ends_it(
 
 def test_a_contact_who_left_or_never_confirmed_is_not_called() -> None:
     row = mum()
-    aunt = world.person("voice", AUNT, state=world.State.PENDING)
+    aunt = world.person("voice", AUNT, state=State.PENDING)
     Contact.objects.create(person=row.subscriber, subscription=aunt)
     alarm()
     for start in (1, 50):
