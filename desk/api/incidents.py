@@ -291,8 +291,8 @@ def _published(page: Page) -> QuerySet[Incident]:
 
 def _list(row: Page, rows: QuerySet[Incident], *, page: int, limit: int) -> list[Json]:
     fact = reads.page_fact(row)
-    shown = cut(reads.with_all(rows), page=page, limit=limit)
-    return [shapes.incident_json(reads.incident_fact(incident), fact) for incident in shown]
+    shown = reads.incident_facts(cut(rows, page=page, limit=limit))
+    return [shapes.incident_json(incident, fact) for incident in shown]
 
 
 def _first_status(words: IncidentWords, *, backfilled: bool) -> Status:
