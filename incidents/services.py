@@ -1,12 +1,13 @@
 """The verbs of the core, and its only writers: declare, publish, schedule, edit, retract, reopen, call operators."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from django.db import transaction
 
-from incidents import doorbell, reads
+from incidents import doorbell, reads, trace
 from incidents.lifecycle import (
     FINAL,
     Audience,
@@ -34,6 +35,8 @@ from incidents.models import (
     Template,
     Update,
 )
+
+log = logging.getLogger(__name__)
 
 Components = Mapping[Component, ComponentStatus]
 NOTHING: Components = {}
@@ -610,6 +613,12 @@ def _publish(
         after={"update": update.uid, "status": status, "body": update.body, "audience": update.audience},
     )  # fmt: skip
     _touch_page(incident.page_id, now)
+    transaction.on_commit(lambda: _tell(incident, update))
+
+
+def _tell(incident: Incident, update: Update) -> None:
+    with trace.on(trace.of_incident(incident.uid, incident.source)):
+        log.info("update %s of %s is published: %s", update.number, incident.uid, update.status)
 
 
 def _promise(incident: Incident, update: Update, status: Status, now: datetime) -> datetime | None:

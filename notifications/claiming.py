@@ -43,38 +43,42 @@ class Claim:
 
 
 @transaction.atomic
-def claim(channel: str, *, rows: int) -> Claim | None:
+def claim(channel: str, *, rows: int, calls_only: bool = False) -> Claim | None:
     """Lease up to `rows` due deliveries of one broadcast and language, the longest due first; None when none is due.
 
-    Urgent before the rest; broadcasts of equal urgency take turns, so that no incident waits for all of another.
+    `calls_only`: nothing but calls to operators. Urgent before the rest; broadcasts of equal urgency take turns, so that no incident waits for all of another.
     Committed before any network call. SKIP LOCKED on PostgreSQL; SQLite has one writer at a time anyway.
     """
     now = database_now()
-    for lane in _lanes():
-        for broadcast in _turns(channel, lane):
+    for lane in _lanes(calls_only):
+        for broadcast in _turns(channel, lane, calls_only):
             if claimed := _claim_of(broadcast, channel, lane, rows, now):
                 return claimed
     return None
 
 
-def _lanes() -> tuple[Lane, ...]:
+def _lanes(calls_only: bool) -> tuple[Lane, ...]:
+    if calls_only:
+        return (Lane.PERSONAL,)
     # A storm of confirmations must not hold up an alarm, nor the alarm a call to operators: they share evenly.
     if random.random() < 0.5:
         return (Lane.PERSONAL, Lane.URGENT, Lane.BULK)
     return (Lane.URGENT, Lane.PERSONAL, Lane.BULK)
 
 
-def _turns(channel: str, lane: Lane) -> list[int]:
+def _turns(channel: str, lane: Lane, calls_only: bool) -> list[int]:
     """Return the broadcasts that wait in a lane, in the order to try them: letters oldest first, others at random."""
-    found = list(broadcasts_in(channel, lane))
+    found = list(broadcasts_in(channel, lane, calls_only=calls_only))
     if lane is not Lane.PERSONAL:
         random.shuffle(found)
     return found
 
 
-def broadcasts_in(channel: str, lane: Lane) -> Iterator[int]:
+def broadcasts_in(channel: str, lane: Lane, *, calls_only: bool = False) -> Iterator[int]:
     """Yield the broadcasts with waiting deliveries, one probe of the index each, at most TURNS_MAX."""
     rows = Delivery.objects.filter(channel=channel, lane=lane, state=DeliveryState.PENDING)
+    if calls_only:
+        rows = rows.filter(broadcast__call__isnull=False)
     waiting = rows.order_by("broadcast_id").values_list("broadcast_id", flat=True)
     after = 0
     for _ in range(TURNS_MAX):
@@ -115,15 +119,15 @@ def _unlocked(due: models.QuerySet[Delivery, _Row], rows: int) -> list[_Row]:
 
 
 @transaction.atomic(savepoint=False)
-def take(channel: str, *, rows: int) -> tuple[Claim, list[Due]] | None:
+def take(channel: str, *, rows: int, calls_only: bool = False) -> tuple[Claim, list[Due]] | None:
     """Claim and admit in one: lease up to `rows` and move those that may be sent to `calling`; None when none is due.
 
     For channels that send at once what they hold: it writes each row once less. The first that waits in line decides, as
     in claim().
     """
     now = database_now()
-    for lane in _lanes():
-        for broadcast in _turns(channel, lane):
+    for lane in _lanes(calls_only):
+        for broadcast in _turns(channel, lane, calls_only):
             if taken := _take_of(broadcast, channel, lane, rows, now):
                 return taken
     return None

@@ -1,5 +1,6 @@
 """From a broadcast to its deliveries: INSERT … SELECT in chunks, each its own transaction; run twice, queued once."""
 
+import logging
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,9 +20,12 @@ from django.db.models import (
     When,
 )
 
+from incidents import trace
 from notifications import routing
 from notifications.models import HANDED_OVER, WAITING, Broadcast, Delivery, DeliveryState, Lane
 from subscribers.models import Role, State, Subscription, Suppression
+
+log = logging.getLogger(__name__)
 
 BROADCASTS_MAX = 200  # looked at in one pass
 # Subscriptions queued in one transaction: some 100 ms, the longest that a pass of the clock can overrun by.
@@ -95,6 +99,8 @@ def queue_chunk(broadcast_id: int, now: datetime) -> Chunk | None:
         Broadcast.objects.filter(pk=broadcast_id, fanned_out_at__isnull=True).update(
             fanned_out_at=now
         )
+        with trace.on(trace_of(broadcast)):
+            log.info("broadcast %s is queued", broadcast.pk)
         return None
     after = int(broadcast.cursor.get(leg.channel, 0))
     people_left = audience(leg, broadcast).filter(pk__gt=after).order_by("pk")
@@ -104,6 +110,12 @@ def queue_chunk(broadcast_id: int, now: datetime) -> Chunk | None:
     broadcast.cursor[leg.channel] = "done" if last is None else last
     broadcast.save(update_fields=["cursor"])
     return Chunk(queued, _urgent_left(broadcast))
+
+
+def trace_of(broadcast: Broadcast) -> str:
+    """Return the id that log lines about this broadcast carry: its incident's, if it is about one."""
+    incident = broadcast.incident
+    return trace.of_incident(incident.uid, incident.source) if incident else ""
 
 
 def audience(leg: routing.Leg, broadcast: Broadcast) -> models.QuerySet[Subscription]:
@@ -135,13 +147,19 @@ def audience(leg: routing.Leg, broadcast: Broadcast) -> models.QuerySet[Subscrip
     return people
 
 
+def suppressed() -> Exists:
+    """Tell of a subscription whether its address must not be written to."""
+    return Exists(
+        Suppression.objects.filter(
+            channel=OuterRef("channel"), address_hash=OuterRef("address_hash")
+        )
+    )
+
+
 def _insert(
     broadcast: Broadcast, leg: routing.Leg, people: models.QuerySet[Subscription], now: datetime
 ) -> int:
     """INSERT … SELECT: 40 times cheaper than a Python row each (house.md, "Choices argued")."""
-    suppressed = Suppression.objects.filter(
-        channel=OuterRef("channel"), address_hash=OuterRef("address_hash")
-    )
     lane = Lane.URGENT if leg.urgent else Lane.BULK
     columns = {
         "broadcast_id": Value(broadcast.pk, IntegerField()),
@@ -150,7 +168,7 @@ def _insert(
         "urgent": Value(leg.urgent, BooleanField()),
         "lane": Value(int(Lane.PERSONAL if leg.role == Role.OPERATOR else lane), IntegerField()),
         "state": Case(
-            When(Exists(suppressed), then=Value(DeliveryState.SUPPRESSED.value)),
+            When(suppressed(), then=Value(DeliveryState.SUPPRESSED.value)),
             default=Value(DeliveryState.PENDING.value),
             output_field=CharField(),
         ),

@@ -198,18 +198,47 @@ class Spent(models.Model):
         return f"{self.channel} {self.hour:%Y-%m-%d %H:00}: {self.messages}"
 
 
+class Counted(models.Model):
+    """How many deliveries of a broadcast stand where: kept by the database's own triggers, so that nobody counts a million.
+
+    Each statement that moves deliveries adds rows of differences; tally.fold() sums them up. `told` is when they were handed
+    over, in tenths of a second since 1970, rounded up; 0 for those who were not.
+    """
+
+    broadcast = models.ForeignKey(Broadcast, models.CASCADE, related_name="counted", db_index=False)
+    channel = models.CharField(max_length=16)
+    state = models.CharField(max_length=12)
+    told = models.BigIntegerField(default=0)
+    number = models.IntegerField()
+    folded = models.BooleanField(default=False)
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["broadcast"], name="counted_of_broadcast"),
+            models.Index(fields=["id"], condition=Q(folded=False), name="counted_to_fold"),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["broadcast", "channel", "state", "told"],
+                condition=Q(folded=True),
+                name="folded_once",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.state} on {self.channel}"
+
+
 class Informed(models.Model):
     """Time to inform: how one channel went in one incident. Kept when the ledger's rows are long gone."""
 
     incident = models.ForeignKey(Incident, models.CASCADE, related_name="informed")
     channel = models.CharField(max_length=16)
     all_clear = models.BooleanField(default=False)
-    since = models.DateTimeField(help_text="The zero of the seconds.")
+    fault_at = models.DateTimeField(null=True, blank=True)
+    verdict_at = models.DateTimeField(null=True, blank=True)
+    published_at = models.DateTimeField(help_text="The zero of the curve.")
     counts = models.JSONField(default=dict)
-    first_s = models.FloatField(null=True, blank=True)
-    p50_s = models.FloatField(null=True, blank=True)
-    p95_s = models.FloatField(null=True, blank=True)
-    last_s = models.FloatField(null=True, blank=True)
     curve = models.JSONField(default=list, help_text="Steps of [seconds, people told by then].")
 
     class Meta:
@@ -222,3 +251,16 @@ class Informed(models.Model):
 
     def __str__(self) -> str:
         return f"{self.channel} of incident {self.incident_id}"
+
+
+class Epoch(models.Model):
+    """One row: which life of this database it is. Its beats are also noted outside, so that an old copy gives itself away."""
+
+    uid = models.CharField(max_length=32)
+    beats = models.BigIntegerField(default=0)
+    begun_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the newest life began: a backup was restored."
+    )
+
+    def __str__(self) -> str:
+        return f"{self.uid}, beat {self.beats}"

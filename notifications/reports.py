@@ -1,47 +1,150 @@
-"""Who was told of an incident and when, channel by channel, read from the ledger."""
+"""Who was told of an incident and when, channel by channel: live from the tally, and kept for ever as one small row."""
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Count
+from django.db import transaction
+from django.db.models import Min
 
 from incidents.lifecycle import FINAL
 from incidents.models import Incident
-from notifications import reach
-from notifications.models import HANDED_OVER, Broadcast, Delivery
-from notifications.reach import Reach
-
-# What a percentile reads: more stamps than this are thinned by the database first ("Voice").
-STAMPS_MAX = 2_000_000
+from notifications import reach, tally
+from notifications.models import Broadcast, Informed
+from notifications.reach import Reach, Step
 
 
 def of_incident(incident: Incident, *, since: datetime) -> dict[str, Reach]:
     """Return the reach of all updates but the end, seconds counted from `since`."""
-    broadcasts = Broadcast.objects.filter(incident=incident).exclude(update_entry__status__in=FINAL)
-    return _by_channel(broadcasts.values_list("pk", flat=True), since=since)
+    return _reaches(curves(incident), since=since)
 
 
 def of_all_clear(incident: Incident, *, since: datetime) -> dict[str, Reach]:
     """Return the reach of the updates that ended the incident, seconds counted from `since`."""
-    broadcasts = Broadcast.objects.filter(incident=incident, update_entry__status__in=FINAL)
-    return _by_channel(broadcasts.values_list("pk", flat=True), since=since)
+    return _reaches(curves(incident, all_clear=True), since=since)
 
 
 def of_broadcast(broadcast: Broadcast, *, since: datetime) -> dict[str, Reach]:
-    return _by_channel([broadcast.pk], since=since)
+    found = _counted([broadcast.pk], since)
+    return {channel: reach.measure_curve(*parts) for channel, parts in found.items()}
 
 
-def _by_channel(broadcasts: Iterable[int], *, since: datetime) -> dict[str, Reach]:
-    rows = Delivery.objects.filter(broadcast__in=list(broadcasts))
-    states: dict[str, dict[str, int]] = defaultdict(dict)
-    for channel, state, count in rows.values_list("channel", "state").annotate(count=Count("pk")):
-        states[channel][state] = count
-    told: dict[str, list[datetime]] = defaultdict(list)
-    stamps = rows.filter(state__in=HANDED_OVER, accepted_at__isnull=False)
-    for channel, at in stamps.values_list("channel", "accepted_at")[:STAMPS_MAX]:
-        told[channel].append(at)  # type: ignore[arg-type]  # not null: filtered
+def progress(broadcast: int) -> dict[str, dict[str, int]]:
+    """Return how a broadcast stands: channel -> state -> number, `prepared` and `calling` as `pending`. Counts nothing."""
+    return tally.states([broadcast])
+
+
+@dataclass(frozen=True, slots=True)
+class Informing:
+    """How one channel informed of one incident, live or kept. Draw `curve` as steps: x seconds, y people told by then.
+
+    `curve` counts from `published_at`; `reach(since)` moves the zero, to `fault_at` or `verdict_at` for instance. Both are
+    None where nobody knows them, and for the all-clear, whose `published_at` is that of the final update.
+    """
+
+    channel: str
+    all_clear: bool
+    fault_at: datetime | None
+    verdict_at: datetime | None
+    published_at: datetime
+    counts: dict[str, int]
+    curve: tuple[Step, ...]
+
+    @property
+    def expected(self) -> int:
+        """How many were to be told: the height of the drawing."""
+        return reach.expected(self.counts)
+
+    def reach(self, since: datetime | None) -> Reach:
+        """Return counts and the seconds from `since` (None: from publishing) to the first, 50, 90, 95, 99 and 100 %, and the last."""
+        shift = (self.published_at - since).total_seconds() if since else 0.0
+        return reach.measure_curve(self.counts, self.curve, shift_s=shift)
+
+
+def curves(incident: Incident, *, all_clear: bool = False) -> list[Informing]:
+    """Return every channel's curve, by name: what the tally still knows by the second, else what was kept."""
+    found = _live(incident, all_clear=all_clear)
+    kept = Informed.objects.filter(incident=incident, all_clear=all_clear)
+    found |= {row.channel: _kept(row) for row in kept if row.channel not in found}
+    return [found[channel] for channel in sorted(found)]
+
+
+@transaction.atomic
+def keep(broadcasts: Collection[int]) -> None:
+    """Write the curves of these broadcasts' incidents into their small rows."""
+    rows = Broadcast.objects.filter(pk__in=broadcasts, incident__isnull=False)
+    for incident in Incident.objects.filter(pk__in=rows.values("incident")):
+        for all_clear in (False, True):
+            for one in _live(incident, all_clear=all_clear).values():
+                Informed.objects.update_or_create(
+                    incident=incident,
+                    channel=one.channel,
+                    all_clear=all_clear,
+                    defaults={
+                        "fault_at": one.fault_at,
+                        "verdict_at": one.verdict_at,
+                        "published_at": one.published_at,
+                        "counts": one.counts,
+                        "curve": [list(step) for step in one.curve],
+                    },
+                )
+
+
+def _live(incident: Incident, *, all_clear: bool) -> dict[str, Informing]:
+    rows = Broadcast.objects.filter(incident=incident, update_entry__isnull=False)
+    final = [str(status) for status in FINAL]
+    rows = (
+        rows.filter(update_entry__status__in=final)
+        if all_clear
+        else rows.exclude(update_entry__status__in=final)
+    )
+    broadcasts = list(rows.values_list("pk", flat=True))
+    first = rows.aggregate(first=Min("update_entry__published_at"))["first"]
+    if not broadcasts or first is None:
+        return {}
+    published = first if all_clear else incident.published_at or first
     return {
-        channel: reach.measure(counts, told[channel], since=since)
-        for channel, counts in sorted(states.items())
+        channel: Informing(
+            channel,
+            all_clear,
+            None if all_clear else incident.started_at,
+            None if all_clear else incident.detected_at,
+            published,
+            counts,
+            tuple(reach.thinned(steps, reach.expected(counts))),
+        )
+        for channel, (counts, steps) in _counted(broadcasts, published).items()
+        # Told, but nobody knows any more when: the kept row does.
+        if steps or not counts["accepted"]
     }
+
+
+def _counted(
+    broadcasts: Collection[int], zero: datetime
+) -> dict[str, tuple[dict[str, int], list[Step]]]:
+    told = tally.told(broadcasts)
+    return {
+        channel: (reach.counted(states), _steps(told.get(channel, ()), zero))
+        for channel, states in tally.states(broadcasts).items()
+    }
+
+
+def _steps(told: Iterable[tuple[datetime, int]], zero: datetime) -> list[Step]:
+    return reach.curve((round((at - zero).total_seconds(), 3), number) for at, number in told)
+
+
+def _kept(row: Informed) -> Informing:
+    curve = tuple((float(second), int(number)) for second, number in row.curve)
+    return Informing(
+        row.channel,
+        row.all_clear,
+        row.fault_at,
+        row.verdict_at,
+        row.published_at,
+        row.counts,
+        curve,
+    )
+
+
+def _reaches(found: Iterable[Informing], *, since: datetime) -> dict[str, Reach]:
+    return {one.channel: one.reach(since) for one in found}

@@ -11,7 +11,8 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import transaction
 
-from notifications import channels, entries, outbox, pacing
+from incidents import trace
+from notifications import channels, entries, epoch, fanning, outbox, pacing, spending
 from notifications.breaker import Breaker
 from notifications.channels import Channel, Outcome, Recipient, Result, refused
 from notifications.models import Broadcast, Delivery
@@ -77,26 +78,35 @@ def drain(channel: str, *, seconds: float, batches_max: int = 10_000) -> int:
 
 def _drain(channel: str, course: _Course, ends: float, batches_max: int) -> int:
     settled = 0
+    if epoch.is_restored():
+        return 0  # the clock stops first what this database would say again
     for _ in range(batches_max):
         started = time.monotonic()
         allowance = course.breaker.allowance(started)
         if _stop.is_set() or started > ends or allowance == 0 or pacing.held_s(channel) > 0:
             break
         opened = _channel(channel)
-        found = _next(opened, allowance or course.rows)
+        rows = allowance or course.rows
+        booked = spending.book(channel, rows)
+        found = _next(opened, booked or rows, calls_only=booked == 0)
         if found is None:
+            spending.give_back(channel, booked)
             break
         claimed, admitted = found
-        settled += _Batch(opened, claimed, admitted, course.breaker, started).send()
+        batch = _Batch(opened, claimed, admitted, course.breaker, started)
+        try:
+            settled += batch.send()
+        finally:
+            spending.give_back(channel, booked - batch.handed)
         course.rows = _rows(len(claimed.ids), time.monotonic() - started)
     return settled
 
 
-def _next(channel: Channel, rows: int) -> tuple[Claim, list[Due]] | None:
+def _next(channel: Channel, rows: int, *, calls_only: bool) -> tuple[Claim, list[Due]] | None:
     """Return the next batch; one that goes out at once is admitted with its claim, one that is paced group by group."""
     if channel.per_s is None and channel.group >= TAKE_ROWS_MIN:
-        return outbox.take(channel.name, rows=min(rows, channel.group))
-    claimed = outbox.claim(channel.name, rows=rows)
+        return outbox.take(channel.name, rows=min(rows, channel.group), calls_only=calls_only)
+    claimed = outbox.claim(channel.name, rows=rows, calls_only=calls_only)
     return (claimed, []) if claimed else None
 
 
@@ -133,9 +143,9 @@ class _Batch:
         self._admitted = admitted
         self._breaker = breaker
         self._lease_ends = started + outbox.LEASE_S - LEASE_MARGIN_S
-        self._broadcast = Broadcast.objects.select_related("update_entry", "letter").get(
-            pk=claimed.broadcast
-        )
+        self._broadcast = Broadcast.objects.select_related(
+            "update_entry", "letter", "incident"
+        ).get(pk=claimed.broadcast)
         self._is_social = channel.name in SOCIAL
         self._pulled: dict[str, Due] = {}  # the provider may have these from here on
         self._critical = True
@@ -146,7 +156,23 @@ class _Batch:
         # Outcomes are dated by the database's clock, moved on by this machine's steady one: its own may be wrong.
         self._began, self._began_at = time.monotonic(), outbox.database_now()
 
+    @property
+    def handed(self) -> int:
+        """How many the provider may have been called for."""
+        return len(self._pulled)
+
     def send(self) -> int:
+        with trace.on(fanning.trace_of(self._broadcast)):
+            self._send()
+            log.info(
+                "%s: %s of broadcast %s settled",
+                self._channel.name,
+                self._settled,
+                self._broadcast.pk,
+            )
+        return self._settled
+
+    def _send(self) -> None:
         notice = entries.kept_notice(self._broadcast, self._claim.language)
         self._critical = notice.critical
         try:
@@ -157,7 +183,6 @@ class _Batch:
             outbox.release(
                 self._claim, [pk for pk in self._claim.ids if str(pk) not in self._pulled]
             )
-        return self._settled
 
     def _recipients(self) -> Iterator[Recipient]:
         """Yield who may be sent to, each checked within the last second; pulling is the permission to send."""

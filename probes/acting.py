@@ -8,6 +8,7 @@ from typing import Any, Final
 from django.db import transaction
 
 from incidents import services as core
+from incidents import trace
 from incidents.lifecycle import (
     FINAL,
     MAINTENANCE,
@@ -312,7 +313,16 @@ def _source(row: CurrentVerdict) -> dict[str, Any]:
         "cohort": row.of_check.cohort,
         "reasoning": row.reasoning,
         "step": row.step,
+        trace.KEY: trace_of(row),
     }
+
+
+def trace_of(row: CurrentVerdict) -> str:
+    """Return the id that log lines about this verdict carry: that of its incident, or of its trouble's beginning."""
+    if row.incident is not None:
+        return trace.of_incident(row.incident.uid, row.incident.source)
+    began = f"{row.began_at:%Y%m%d%H%M%S}" if row.began_at else ""
+    return trace.made_of("verdict", row.of_check.slug, row.component.slug, began)
 
 
 def _declare(

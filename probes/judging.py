@@ -11,6 +11,7 @@ from typing import Any, Final
 from django.db import transaction
 
 from incidents import services as core
+from incidents import trace
 from incidents.lifecycle import CallReason
 from incidents.models import Component
 from probes import acting, kinds, verdict
@@ -40,6 +41,7 @@ PROVEN_FOR: Final = timedelta(hours=24)
 # A proof is written again when it is this old, not with each run.
 PROOF_FRESH: Final = timedelta(minutes=10)
 PROOFS_MAX: Final = 1000
+RESULTS_TOLD_MAX: Final = 10  # in one log line
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,10 @@ def judge_check(check: Check, *, now: datetime) -> None:
         # Read again under the lock: another process may have judged meanwhile.
         for each in _open_file(check, now, rows=mine).verdicts(now):
             if each.component in mine:
+                is_news = mine[each.component].word != each.word
                 _note(mine[each.component], each, now)
+                if is_news:
+                    _tell(mine[each.component], each, file.results)
         acting.act(check.page, locked, now=now)
 
 
@@ -272,6 +277,25 @@ def _note(row: CurrentVerdict, new: Verdict, now: datetime) -> None:
         row.reasoning, row.locations, row.step = new.reasoning, list(new.locations), new.step
         row.unknown_why, row.skipped = new.unknown_why, new.skipped
     row.save()
+
+
+def _tell(row: CurrentVerdict, new: Verdict, results: Sequence[verdict.Result]) -> None:
+    """Log a verdict, with the results that show the trouble, once it is committed."""
+    if new.word is None or new.word not in BAD:
+        return
+    shown = [
+        f"{each.location} {each.at:%H:%M:%S} {each.outcome}"
+        for each in results
+        if each.outcome not in GOOD
+    ][:RESULTS_TOLD_MAX]
+    said = f"{row.component.slug} is {new.word} by {row.of_check.slug}: {'; '.join(shown)}"
+    trace_id = acting.trace_of(row)
+
+    def tell() -> None:
+        with trace.on(trace_id):
+            log.info("%s", said)
+
+    transaction.on_commit(tell)
 
 
 # ---- locations that cannot tell -----------------------------------------------------------

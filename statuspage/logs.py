@@ -4,9 +4,11 @@ import json
 import logging
 from datetime import UTC, datetime
 
+from incidents import trace
+
 
 class JsonFormatter(logging.Formatter):
-    """Time, level, logger, text, and the traceback when there is one."""
+    """Time, level, logger, text, the trace of the fault that it is about, and a traceback when there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -15,6 +17,8 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "text": record.getMessage(),
         }
+        if trace.current():
+            line["trace"] = trace.current()
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)

@@ -18,6 +18,7 @@ import environ as django_environ
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from notifications import channels
+from notifications.tariffs import tariffs
 from statuspage import embedded
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -258,6 +259,7 @@ ENVIRON = read(dict(os.environ))
 
 try:
     OPEN_CHANNELS = channels.configured(ENVIRON.raw)
+    TARIFFS = tariffs(ENVIRON.raw, OPEN_CHANNELS)
 except channels.Misconfigured as error:
     raise BadSetting(str(error)) from error
 # What subscribers/ knows of the channels: name -> (label, kind of address).
@@ -313,6 +315,7 @@ INSTALLED_APPS = [
     "desk.apps.DeskConfig",
 ]
 MIDDLEWARE = [
+    "statuspage.headers.StrictHeaders",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -23,6 +23,7 @@ PURE = [
         "notifications/retry.py",
         "notifications/reach.py",
         "notifications/breaker.py",
+        "notifications/tariffs.py",
         "notifications/ladder.py",
         "notifications/replies.py",
         "notifications/bounces.py",

@@ -97,6 +97,11 @@ def configure(
     return Sms(account, per_s=per_s) if account else None
 
 
+def parts(notice: Notice) -> int:
+    """Return in how many parts the text is sent, and billed."""
+    return sms_segments(sms_text(notice))[1]
+
+
 def sms_text(notice: Notice) -> str:
     """Return the text: state, what to do, when we speak next, link; in one part where the words allow it.
 
