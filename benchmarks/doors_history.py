@@ -154,7 +154,7 @@ def _list(incidents: int, updates: int) -> dict[str, Any]:
 
     page = reads.the_page()
     headers = {"Authorization": f"OAuth {keys.create(name='bench', scopes=[], now=timezone.now())}"}
-    client = Client()
+    client = Client(SERVER_NAME="127.0.0.1")
     path = f"/v1/pages/{page.uid}/incidents"
     _fill(page, importing, moving_in, oldpage, range(1, 4), updates)
     client.get(path, headers=headers)
