@@ -1,7 +1,6 @@
 """The promised points of the eyes."""
 
 import contextlib
-import importlib
 import json
 import signal
 import subprocess
@@ -12,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import eyes_net, probes
+from benchmarks import eyes_net, growth_record, probes
 from benchmarks.accept import Point
 from benchmarks.probes_stage import ROOT, NotHere
 
@@ -30,6 +29,7 @@ REAL_TIME_S = 720.0
 def points() -> Iterator[Point]:
     """Measure every point; the whole takes about half an hour."""
     yield from _detection()
+    yield from _weakened()
     yield from _pace()
     yield from _record()
     yield from real_time()
@@ -41,13 +41,6 @@ def points() -> Iterator[Point]:
 def _detection() -> Iterator[Point]:
     promise = "detection: the scenarios, simulated"
     command = [sys.executable, "-m", "benchmarks", "detection", "--json"]
-    from benchmarks.__main__ import NAMES
-
-    if "detection" not in NAMES:
-        yield Point(
-            promise, None, "there is no measurement of this name yet", "./run bench detection"
-        )
-        return
     try:
         done = subprocess.run(
             command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=DETECTION_S
@@ -56,31 +49,48 @@ def _detection() -> Iterator[Point]:
     except (subprocess.TimeoutExpired, ValueError) as error:
         yield Point(promise, False, f"no answer: {error}", "./run bench detection --json")
         return
-    yield from _told(promise, found, "./run bench detection --json")
+    yield from _told(found, "./run bench detection --json")
+
+
+def _weakened() -> Iterator[Point]:
+    """Take each protection away once: the scenarios that name it have to fail."""
+    from benchmarks import detection
+
+    unseen: list[str] = []
+    for weaken, weaker in detection.WEAKER.items():
+        found = detection.sample(weaker.seen_by, weaken=weaken)
+        failed = {each.split()[0] for each in found.failures}
+        unseen += [f"{name} does not see {weaken}" for name in weaker.seen_by if name not in failed]
+    yield Point(
+        "detection: with a rule weakened on purpose it fails",
+        not unseen,
+        "; ".join(unseen) or f"seen: {', '.join(detection.WEAKER)}",
+        "./run bench detection --weaken NAME",
+    )
 
 
 def _record() -> Iterator[Point]:
-    promise = f"the record grows to {RECORD_ROWS:,} runs"
-    ran = f"benchmarks.growth_record.measure(rows={RECORD_ROWS})"
-    try:
-        measure = importlib.import_module("benchmarks.growth_record").measure
-    except ModuleNotFoundError as error:
-        if error.name != "benchmarks.growth_record":
-            raise
-        yield Point(promise, None, "there is no measurement of this name yet", ran)
-        return
-    yield from _told(promise, measure(rows=RECORD_ROWS), ran)
+    found = growth_record.measure(rows=RECORD_ROWS)
+    yield Point(
+        f"record with {RECORD_ROWS:,} stored results ≤ {found['limit']:g} of its cost on an empty table",
+        found["ratio"] <= found["limit"] and found["stored"] >= RECORD_ROWS,
+        f"{found['ratio']:.2f}: {found['full_ms']:.1f} ms for {found['batch']} results, empty "
+        f"{found['empty_ms']:.1f} ms, medians of {found['rounds']} rounds; {found['stored']:,} stored, "
+        f"{found['bytes'] / 1e9:.1f} GB",
+        f"python -m benchmarks.growth_record {RECORD_ROWS}",
+    )
+    yield Point(
+        "record reads no whole table of results",
+        not found["scans"],
+        f"{found['queries']} queries explained, {len(found['scans'])} scans",
+        f"python -m benchmarks.growth_record {RECORD_ROWS}",
+    )
 
 
-def _told(promise: str, found: Mapping[str, Any], ran: str) -> Iterator[Point]:  # Any: JSON
-    """Return the points of a measurement that judges itself: `points`, each with promise, passed and figure."""
-    judged = found.get("points", found.get("figures", {}).get("points"))
-    if not isinstance(judged, Sequence) or not judged:
-        said = json.dumps(found.get("figures", found))[:500]
-        yield Point(promise, None, f"it says not which points pass: {said}", ran)
-        return
-    for each in judged:
-        yield Point(each["promise"], each["passed"], each["figure"], each.get("ran", ran))
+def _told(found: Mapping[str, Any], ran: str) -> Iterator[Point]:  # Any: JSON
+    """Return the points of a measurement that judges itself."""
+    for each in found["figures"]["points"]:
+        yield Point(f"detection: {each['promise']}", each["passed"], each["figure"], ran)
 
 
 # --- one agent ------------------------------------------------------------------------------------------

@@ -17,26 +17,39 @@ from probes import verdict
 from probes.rule import Rule
 
 SEEDS: Final = 1000
-YEARS: Final = 60.0
+# So many that chance alone seldom lifts the bound: of three paths bad at once there is one in 40.
+YEARS: Final = 150.0
 # A year at a time, so that both processes end together.
 YEARS_A_PIECE: Final = 5.0
 SEEDS_A_PIECE: Final = 25
 PROCESSES: Final = 2
 FALSE_A_YEAR_MAX: Final = 0.1
 # What must be found without exception, in every one of its seeds.
+YEARS_MIN: Final = 30
 GATE: Final = tuple(f"D{number}" for number in range(1, 11))
-# Each takes one protection away: the bench has to see it.
-WEAKER: Final[Mapping[str, Mapping[str, float]]] = {
-    "quorum": {},
-    "retry": {"retry_after_s": 0, "consecutive": 1},
-    "consecutive": {"consecutive": 6},
-    "ratio": {"min_failures": 10},
-    "burn": {"burn_ratio": 1},
-    "auth": {"auth_accounts": 100},
-    "recover": {"recover_after_s": 0},
-    "shadow": {"shadow_s": 0},
-    "maintenance": {"maintenance_grace_s": 0},
+OFTEN: Final = ("D12", "D13", "D14", "D15")
+
+
+@dataclass(frozen=True, slots=True)
+class Weaker:
+    """A protection taken away on purpose, and the scenarios that have to see it."""
+
+    rule: Mapping[str, float]
+    seen_by: tuple[str, ...]
+
+
+WEAKER: Final[Mapping[str, Weaker]] = {
+    "quorum": Weaker({}, ("D28",)),
+    "retry": Weaker({"retry_after_s": 0, "consecutive": 1}, ("D27",)),
+    "consecutive": Weaker({"consecutive": 6}, ("D1", "D3")),
+    "ratio": Weaker({"min_failures": 10, "wide_failures": 10}, ("D12", "D13")),
+    "burn": Weaker({"burn_ratio": 1}, ("D14",)),
+    "auth": Weaker({"auth_accounts": 100}, ("D21",)),
+    "recover": Weaker({"recover_after_s": 0}, ("D26",)),
+    "shadow": Weaker({"shadow_s": 0}, ("D22",)),
+    "maintenance": Weaker({"maintenance_grace_s": 0}, ("D33",)),
 }
+WHOLE: Final = Weaker({}, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +77,11 @@ class Row:
     @property
     def passed(self) -> bool:
         """Say whether enough seeds were in time, and nothing was said wrongly."""
-        return not self.wrong and self.in_time >= self.scenario.share * len(self.found)
+        missed = len(self.found) - self.in_time
+        share = self.scenario.share
+        # Of a few dozen seeds one miss says nothing about two of a hundred.
+        allowed = 0 if share == 1 else max(1, int((1 - share) * len(self.found)))
+        return not self.wrong and missed <= allowed
 
     def figures(self) -> dict[str, Any]:  # Any: JSON
         """Return what is measured of it, in seconds."""
@@ -159,6 +176,22 @@ def measure(
     return Measured(rows, _together(lived), time.monotonic() - began)
 
 
+def sample(names: Sequence[str], *, weaken: str = "", processes: int = PROCESSES) -> Measured:
+    """Play a few seeds of some scenarios: enough to see a protection that is missing."""
+    each = [
+        measure(
+            seeds=(1 if name == "D28" else 4) * BY_NAME[name].cost,
+            years=0,
+            only=(name,),
+            weaken=weaken,
+            processes=processes,
+        )
+        for name in names
+    ]
+    rows = [row for found in each for row in found.rows]
+    return Measured(rows, None, sum(found.took_s for found in each))
+
+
 def _together(lived: Sequence[Years]) -> Years | None:
     if not lived:
         return None
@@ -173,7 +206,7 @@ def _together(lived: Sequence[Years]) -> Years | None:
 def _job(job: tuple[str, int, int, str]) -> list[Found] | Years:
     """Play some seeds of a scenario, or some years, in whichever process."""
     name, first, last, weaken = job
-    rule = Rule.parse(WEAKER.get(weaken, {}))
+    rule = Rule.parse(WEAKER.get(weaken, WHOLE).rule)
     with _weakened(weaken):
         if name == "years":
             return simulate(
@@ -251,12 +284,60 @@ def report(found: Measured, weaken: str = "") -> dict[str, Any]:  # Any: JSON
                 "upper_95_per_year": round(years.upper_per_year, 4),
                 "allowed_per_year": FALSE_A_YEAR_MAX,
             },
+            "points": points(found),
             "not_held": found.failures,
             "took_s": round(found.took_s, 1),
         },
         "run": "probes.verdict, probes.policy, probes.ratio and probes.baseline on a simulated clock, five "
         "locations, interval 30 s, the rule's defaults"
         + (f"; weakened on purpose: {weaken}" if weaken else ""),
+    }
+
+
+def points(found: Measured) -> list[dict[str, Any]]:  # Any: JSON
+    """Return what is promised of detection, with what was measured."""
+    told = [
+        _point(found, "D1 to D10: all inside their bounds", GATE, SEEDS),
+        _point(found, "D12 to D15: 98 % inside their bounds", OFTEN, 1),
+        _point(
+            found,
+            "D11 and D16 to D34: inside their bounds, nothing said that must not be",
+            [name for name in BY_NAME if name not in (*GATE, *OFTEN)],
+            1,
+        ),
+    ]
+    years = found.years
+    if years is not None:
+        told.append(
+            {
+                "promise": f"false outages: at most {FALSE_A_YEAR_MAX} a year (95 %), five locations",
+                "passed": years.upper_per_year <= FALSE_A_YEAR_MAX and years.years >= YEARS_MIN,
+                "figure": f"{years.events} in {years.years:.0f} years, at most "
+                f"{years.upper_per_year:.3f} a year; {years.stretches} stretches judged",
+            }
+        )
+    return [each for each in told if each]
+
+
+def _point(
+    found: Measured, promise: str, names: Sequence[str], seeds: int
+) -> dict[str, Any]:  # Any: JSON
+    rows = [row for row in found.rows if row.scenario.name in names]
+    if not rows:
+        return {}
+    took = [
+        f"{row.scenario.name} {row.in_time}/{len(row.found)}, p50 {each['p50_s']:.0f} s, "
+        f"p99 {each['p99_s']:.0f} s"
+        for row in rows
+        if (each := row.figures())["p50_s"] is not None
+    ]
+    wrong = sum(len(row.wrong) for row in rows)
+    # Each seed of a row that is played too seldom would be a promise less than promised.
+    is_enough = len(rows) == len(names) and all(len(row.found) >= seeds for row in rows)
+    return {
+        "promise": promise,
+        "passed": is_enough and all(row.passed for row in rows),
+        "figure": f"{wrong} wrong of {sum(len(row.found) for row in rows)} seeds; {'; '.join(took)}",
     }
 
 

@@ -25,6 +25,7 @@ from probes.rule import Rule
 WARM_S: Final = 360.0
 MINUTE_S: Final = 60.0
 OUTAGE: Final = ("outage",)
+PARTIAL: Final = ("partial",)
 TROUBLE: Final = ("degraded", "partial", "stale", "outage")
 # The canary of the sharer: a reading each minute, stale at three (detection.md, rule D).
 CANARY_EVERY_S: Final = 60.0
@@ -410,7 +411,7 @@ def _maintenance(rng: random.Random, rule: Rule) -> Found:
     look = from_then(at, ("t" if overruns else "f", 0.2), until=until)
     window = Window(instant(at - 60), instant(ends))
     seen = World(rng, [Check(noisy(rng, look), rule)], windows=[window], veto_s=0).run(ends + 900)
-    early = [when for when, _ in seen.public if when < ends + rule.maintenance_grace_s]
+    early = [when for when, _ in seen.public if when < ends + Rule().maintenance_grace_s]
     wrong = "said in the window" if early else ""
     if not overruns:
         # Nothing is left to say: what counts is the silence.
@@ -440,9 +441,9 @@ SCENARIOS: Final[Sequence[Scenario]] = (
     Scenario("D9", "200 with an HTML page", _total(("f", 0.3)), 90),
     Scenario("D10", "200 with no bytes", _total(("f", 0.1)), 90),
     Scenario("D11", "a type changes", _nothing(_drift, 600), cost=16),
-    Scenario("D12", "50 % errors", _share(0.5, 600, TROUBLE), 300, 0.98, cost=2),
-    Scenario("D13", "30 % errors", _share(0.3, 1200, TROUBLE), 720, 0.98, cost=2),
-    Scenario("D14", "10 % errors", _share(0.1, 2760, ("slow_burn", *TROUBLE)), 2700, 0.98, cost=4),
+    Scenario("D12", "50 % errors", _share(0.5, 600, PARTIAL), 300, 0.98, cost=2),
+    Scenario("D13", "30 % errors", _share(0.3, 1200, PARTIAL), 720, 0.98, cost=2),
+    Scenario("D14", "10 % errors", _share(0.1, 2760, ("slow_burn", *PARTIAL)), 2700, 0.98, cost=4),
     Scenario("D15", "8 s instead of 0.2 s", _slow, 900, 0.98, cost=8),
     Scenario("D16", "1 of 5 locations cut off", _cut_off(1), 91, cost=16),
     Scenario("D17", "2 of 5 cut off", _cut_off(2), 91, cost=16),

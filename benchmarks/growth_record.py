@@ -45,9 +45,9 @@ _STEP = {
 # A location's runs of one tick, spread over the interval as agents do; the oldest tick first.
 _FILL = """
 INSERT INTO probes_result (of_check_id, location_id, sequence, at, received_at, outcome, first_outcome, attempts,
-                           reason, steps, total_ms, answer, is_pinned)
+                           reason, steps, total_ms, first_step, warnings, answer, try_id, is_pinned)
 SELECT c.id, l.id, (extract(epoch FROM t.at) * 1000)::bigint, t.at, t.at, 'ok', 'ok', 1, '', %(steps)s::jsonb,
-       50 + (tick * 7 + c.number * 13) %% 100, '', false
+       50 + (tick * 7 + c.number * 13) %% 100, '', '[]'::jsonb, '', '', false
 FROM generate_series(0, %(ticks)s - 1) AS tick
 CROSS JOIN (SELECT id, row_number() OVER (ORDER BY id) AS number FROM probes_location) AS l
 CROSS JOIN (SELECT id, row_number() OVER (ORDER BY id) AS number, count(*) OVER () AS all_of_them FROM probes_check) AS c

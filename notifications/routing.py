@@ -18,7 +18,8 @@ class Leg:
 
     `role` is whose addresses; `wake_me` limits to those who asked to be woken; `told` to those who were told before in this
     incident; `answered` to those who answered its call. `heirs` limits to those whose earlier message of the incident was
-    overtaken before it was handed over. `components` holds uids; empty means every subscriber.
+    overtaken before it was handed over. `ladder`: not at once, but when the ladder says so (ladder.py). `components` holds
+    uids; empty means every subscriber.
     """
 
     channel: str
@@ -28,6 +29,7 @@ class Leg:
     told: bool = False
     answered: bool = False
     heirs: bool = False
+    ladder: bool = False
     components: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -69,9 +71,9 @@ def _call(
 ) -> Leg | None:
     """A call wakes only who asked for it, for a critical component; the all-clear only who answered."""
     if is_final:
-        return Leg("voice", urgent=False, wake_me=True, answered=True)
+        return Leg("voice", urgent=False, answered=True)
     if is_news and incident.is_critical and not incident.is_maintenance:
-        return Leg("voice", urgent=True, wake_me=True, components=components)
+        return Leg("voice", urgent=True, wake_me=True, ladder=True, components=components)
     return None
 
 
@@ -94,7 +96,7 @@ def inherit(legs: list[Leg], overtaken: Mapping[str, bool]) -> list[Leg]:
     ]
     present = {leg.channel for leg in legs}
     heirs = [
-        Leg(channel, urgent=urgent, heirs=True)
+        Leg(channel, urgent=urgent, heirs=True, ladder=channel in CALLS)
         for channel, urgent in inherited.items()
         if channel not in present
     ]

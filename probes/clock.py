@@ -1,5 +1,6 @@
 """What falls due in the eyes: blindness, and the way back; then what is old is forgotten."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -30,14 +31,29 @@ def tick(now: datetime) -> None:
 
 
 def _silent(now: datetime) -> list[Check]:
-    """Return the checks without a result of late that are not all unknown yet."""
+    """Return the checks that time alone may change: without a result of late, or from somewhere."""
     newest = Result.objects.filter(of_check=OuterRef("pk")).order_by("-at").values("at")[:1]
     checks = Check.objects.filter(enabled=True).annotate(newest=Subquery(newest))
+    heard = Location.objects.filter(last_seen_at__isnull=False, revoked_at__isnull=True)
+    seen_at = dict(heard.values_list("name", "last_seen_at"))
     return [
         check
-        for check in checks.select_related("page")
+        for check in checks.select_related("page", "tally")
         if _is_silent(check.interval_s, check.newest or check.changed_at, now)
+        or _has_fallen_silent(check, seen_at, now)
     ]
+
+
+def _has_fallen_silent(check: Check, seen_at: Mapping[str, datetime | None], now: datetime) -> bool:
+    """Say whether a location fell silent and that is not noted yet; the others go on."""
+    tally = getattr(check, "tally", None)
+    noted = tally.faults if tally is not None else {}
+    return any(
+        name not in noted
+        and (at := seen_at.get(name)) is not None
+        and _is_silent(check.interval_s, at, now)
+        for name in check.locations
+    )
 
 
 def _is_silent(interval_s: float, newest: datetime, now: datetime) -> bool:

@@ -33,9 +33,13 @@ class Rule:
     # None: only an operator resolves.
     resolve_after_s: float | None = 1800
     reopen_within_s: float = 21_600
-    # B: so many first attempts that failed, before any retry, make it partial.
+    # B: so many first attempts that failed, before any retry, make it partial; a burst that is
+    # over counts no longer: one of the newest few failed. Or fewer, at one location more than a
+    # quorum: a path of its own is seldom bad at so many (measured, docs/decisions.md).
     min_failures: int = 3
     of_last: int = 10
+    of_newest: int = 3
+    wide_failures: int = 2
     # C: a share of first attempts of all locations, in both windows.
     burn_ratio: float = 0.05
     burn_over_s: float = 3600
@@ -70,7 +74,12 @@ class Rule:
                 continue
             _check(key, value)
         rule = cls(**raw)
-        for some, of in (("min_failures", "of_last"), ("min_slow", "slow_of_last")):
+        for some, of in (
+            ("min_failures", "of_last"),
+            ("wide_failures", "of_last"),
+            ("of_newest", "of_last"),
+            ("min_slow", "slow_of_last"),
+        ):
             if getattr(rule, some) > getattr(rule, of):
                 raise ValueError(
                     f"verdict.{some}: expected at most {of}, which is {getattr(rule, of)}"

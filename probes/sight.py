@@ -84,9 +84,18 @@ class Sight:
     @cached_property
     def failures(self) -> int:
         """Return how many of the last first attempts failed, of those that were not told yet."""
-        newest = self.marks[: self.rule.of_last]
+        return self._failed_of(self.rule.of_last)
+
+    @cached_property
+    def is_failing_still(self) -> bool:
+        """Say whether one of the newest few first attempts failed: a burst that is over is over."""
+        return self._failed_of(self.rule.of_newest) > 0
+
+    def _failed_of(self, runs: int) -> int:
         return sum(
-            1 for mark in newest if mark.failed and (self._since is None or mark.at > self._since)
+            1
+            for mark in self.marks[:runs]
+            if mark.failed and (self._since is None or mark.at > self._since)
         )
 
     @cached_property
@@ -118,14 +127,17 @@ class Sight:
     def word(self, standing: Word | None) -> Word:
         """Return the gravest that any rule finds; what stands already is left more slowly.
 
-        B, partial: `min_failures` of the last attempts make it, and one fewer keeps it. After an
-        outage it starts anew: what was told as an outage is not told again as a partial one.
+        B, partial: `min_failures` of the last attempts make it while it goes on, and one fewer
+        keeps it. After an outage it starts anew: what was told as an outage is not told again as a
+        partial one.
         E, degraded: `min_slow` of the last runs make it, and a single one keeps it.
         """
         found = self.in_a_row
         if standing not in FAILING and gravity(found) < gravity(Word.PARTIAL):
-            spare = 1 if standing is Word.PARTIAL and self.rule.min_failures > 1 else 0
-            if self.failures >= self.rule.min_failures - spare:
+            stands = standing is Word.PARTIAL
+            spare = 1 if stands and self.rule.min_failures > 1 else 0
+            is_enough = self.failures >= self.rule.min_failures - spare
+            if is_enough and (stands or self.is_failing_still):
                 return Word.PARTIAL
         if found is Word.UP:
             least = 1 if standing is Word.DEGRADED else self.rule.min_slow

@@ -12,6 +12,7 @@ from probes.policy import VETO_S, Night, Publish, deadline, is_proof
 from probes.ratio import Burn
 from probes.rule import BLIND_AFTER_S, Rule, blind_after_s, quorum, window_s
 from probes.sight import (
+    FAILING,
     GOOD,
     TELLING,
     Mark,
@@ -259,6 +260,10 @@ class _Court:
         said = Word(standing.word) if standing.word else None
         words = {sight.location: sight.word(said) for sight in fresh}
         word = _said_by(self.needed, list(words.values()))
+        if gravity(word) < gravity(Word.PARTIAL) and said not in FAILING:
+            wide = [sight for sight in fresh if sight.failures >= self.rule.wide_failures]
+            if len(wide) > self.needed:
+                word, words = Word.PARTIAL, words | {s.location: Word.PARTIAL for s in wide}
         slow = self._slow(component, fresh) if gravity(word) < gravity(Word.DEGRADED) else None
         least = Word.DEGRADED if slow else word
         flapping = self._flapping(fresh, standing)

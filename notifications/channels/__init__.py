@@ -33,6 +33,8 @@ class Recipient:
     manage_url: str = field(default="", repr=False)
     unsubscribe_url: str = field(default="", repr=False)
     receipt_url: str = ""  # where the provider calls back, without a query
+    heard_url: str = field(default="", repr=False)  # where the person says so, by POST
+    return_path: str = ""  # where a mail comes back to, if bounces are read
     attempt: int = 1
     maybe_sent: bool = False  # an earlier attempt ended unknown: the provider may have it
     previous_id: str = (

@@ -143,7 +143,7 @@ def configure(
                 "EMAIL_FALLBACK_URL is set without EMAIL_URL, which must be set too."
             )
         return None
-    sender = _sender(environ)
+    sender = sender_of(environ)
     line = _line("EMAIL_URL", url, sender, timeouts)
     per_s = _http.rate(environ, "EMAIL_PER_S", 0.0) if environ.get("EMAIL_PER_S") else None
     if not fallback_url:
@@ -152,7 +152,8 @@ def configure(
     return Email(line, second, per_s=per_s)
 
 
-def _sender(environ: Mapping[str, str]) -> str:
+def sender_of(environ: Mapping[str, str]) -> str:
+    """Return the sender of our mails, with or without a name. Raises Misconfigured."""
     sender = environ.get("EMAIL_FROM", "").strip()
     if not sender:
         host = urlsplit(environ.get("SITE_URL", "")).hostname or "localhost"

@@ -14,7 +14,16 @@ from incidents.lifecycle import CallReason, ComponentStatus, Status
 from incidents.models import Call, Component, Incident, Page, Pulse, Template, Update
 from probes import clock, services
 from probes.kinds import Outcome
-from probes.models import Check, CurrentVerdict, Location, Policy, Result, Rollup, VerdictChange
+from probes.models import (
+    Check,
+    CurrentVerdict,
+    Location,
+    Policy,
+    Result,
+    Rollup,
+    Tally,
+    VerdictChange,
+)
 from probes.services import NewResult
 
 pytestmark = pytest.mark.django_db
@@ -273,6 +282,24 @@ def test_time_alone_moves_on_between_the_results(world: World) -> None:
     world.tick()
 
     assert world.said() == [("investigating", True), ("resolved", True)]
+
+
+def test_a_location_that_falls_silent_is_noted_though_the_others_go_on(world: World) -> None:
+    for name in ("ams", "nyc"):
+        world.locations[name] = Location.objects.create(name=name, token_hash=name)
+    Check.objects.update(locations=["local", "ams", "nyc"])
+    for name in world.locations:
+        world.run(location=name)
+    for _ in range(2):
+        world.wait(40)
+        world.run(location="local")
+        world.run(location="ams")
+    assert Tally.objects.get().faults == {}
+
+    world.wait(10)
+    world.tick()
+
+    assert set(Tally.objects.get().faults) == {"nyc"}
 
 
 @pytest.mark.slow
