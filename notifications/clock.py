@@ -6,7 +6,17 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 
-from notifications import ending, epoch, outbox, pacing, passing, reports, tally, waking
+from notifications import (
+    ending,
+    epoch,
+    holding,
+    outbox,
+    pacing,
+    passing,
+    reports,
+    tally,
+    waking,
+)
 from notifications.emergency import EmergencySender
 from notifications.hints import Hinter
 from notifications.mailbox import BounceReader
@@ -40,6 +50,7 @@ class Voice:
         outbox.open_entries(now)
         if outbox.fan_out(now) and outbox.has_more():
             self._again()
+        holding.release(now)
         passing.pass_on(now)
         waking.climb(now)
         outbox.sweep_leases()

@@ -45,6 +45,10 @@ class Lane(IntEnum):
     PERSONAL = 0  # letters to one person, calls to operators
     URGENT = 1
     BULK = 2
+    HELD = 3  # asked for later: nobody claims from it (holding.py)
+
+
+SENT_FROM = (Lane.PERSONAL, Lane.URGENT, Lane.BULK)
 
 
 class Broadcast(models.Model):
@@ -135,6 +139,11 @@ class Delivery(models.Model):
                 fields=["channel", "lane", "broadcast", "due_at", "id"],
                 condition=Q(state="pending"),
                 name="delivery_in_line",
+            ),
+            models.Index(
+                fields=["due_at"],
+                condition=Q(state="pending", lane=3),
+                name="delivery_held",
             ),
             models.Index(
                 fields=["lease_until"],

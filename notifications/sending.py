@@ -18,6 +18,7 @@ from notifications import (
     entries,
     epoch,
     fanning,
+    messages,
     outbox,
     pacing,
     spending,
@@ -32,6 +33,8 @@ from notifications.waking import SOFT
 from subscribers import addresses
 from subscribers import services as people
 
+# Channels whose messages light up a locked phone.
+SEEN_BY_STRANGERS = frozenset({"email", "sms", "webpush"})
 log = logging.getLogger(__name__)
 
 # Deliveries under one lease: what the channel sends in CLAIM_S by its last batch's rate, within these bounds. A slow
@@ -184,7 +187,9 @@ class _Batch:
         return self._settled
 
     def _send(self) -> None:
-        notice = entries.kept_notice(self._broadcast, self._claim.language)
+        notice = entries.kept_notice(self._broadcast, self._claim.language, self._claim.time_zone)
+        if self._claim.discreet and self._claim.channel in SEEN_BY_STRANGERS:
+            notice = messages.discreet(notice)
         self._critical = notice.critical
         try:
             for delivery, outcome in self._channel.send(notice, self._recipients()):

@@ -24,6 +24,8 @@ from statuspage import embedded
 BASE_DIR = Path(__file__).resolve().parent.parent
 SQLITE_BUSY_S = 10  # how long a writer waits for another one: stack.md, "Databases"
 CONNECT_TIMEOUT_S = 3
+# Confirmations by text message or call that strangers may ask for, all together (security.md's "global hourly caps").
+PHONE_ASKS_PER_HOUR = 2_000
 
 
 class BadSetting(SystemExit):
@@ -47,6 +49,8 @@ class Environ:
     field_keys: tuple[bytes, ...]
     allowed_hosts: tuple[str, ...]
     trusted_proxies: tuple[str, ...]
+    phone_countries: tuple[str, ...]
+    phone_asks_per_hour: int
     publish_dir: Path
     publish_mirrors: tuple[str, ...]
     theme_dir: Path
@@ -88,6 +92,8 @@ def read(raw: dict[str, str]) -> Environ:
         field_keys=_field_keys(keys["FIELD_KEYS"]),
         allowed_hosts=hosts,
         trusted_proxies=_networks(raw, "TRUSTED_PROXIES"),
+        phone_countries=_countries(raw),
+        phone_asks_per_hour=_count(raw, "PHONE_ASKS_PER_HOUR", default=PHONE_ASKS_PER_HOUR),
         publish_dir=Path(raw.get("PUBLISH_DIR") or data_dir / "public").resolve(),
         publish_mirrors=_words(raw, "PUBLISH_MIRRORS"),
         theme_dir=Path(raw.get("THEME_DIR") or data_dir / "theme").resolve(),
@@ -104,6 +110,22 @@ def read(raw: dict[str, str]) -> Environ:
 
 def _words(raw: dict[str, str], name: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in raw.get(name, "").split(",") if word.strip())
+
+
+def _countries(raw: dict[str, str]) -> tuple[str, ...]:
+    countries = _words(raw, "PHONE_COUNTRIES")
+    if any(len(word) != 2 or not word.isalpha() or not word.isupper() for word in countries):
+        raise BadSetting(
+            f"PHONE_COUNTRIES is {raw['PHONE_COUNTRIES']!r}; expected countries of two letters, as US,CA"
+        )
+    return countries
+
+
+def _count(raw: dict[str, str], name: str, *, default: int) -> int:
+    text = raw.get(name, "")
+    if text and not text.isdecimal():
+        raise BadSetting(f"{name} is {text!r}; expected a number from 0 up")
+    return int(text) if text else default
 
 
 def _networks(raw: dict[str, str], name: str) -> tuple[str, ...]:
@@ -355,7 +377,13 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 UNFOLD = {"SITE_TITLE": "Status desk", "SITE_HEADER": "Status desk", "SITE_URL": "/desk/"}
 LANGUAGE_CODE = "en"
-LANGUAGES = [("en", "English"), ("es", "Español")]
+LANGUAGES = [
+    ("en", "English"),
+    ("es", "Español"),
+    ("fr", "Français"),
+    ("de", "Deutsch"),
+    ("ar", "العربية"),
+]
 LOCALE_PATHS = [BASE_DIR / "locale"]
 TIME_ZONE = "UTC"
 USE_TZ = True

@@ -178,6 +178,7 @@ _SAID = [
     ("statuspage/clock.py", "the tick failed"),
     ("public/clock.py", "The page cannot be published to"),
     ("public/mirrors.py", "cannot be written"),
+    ("subscribers/doorstep.py", "an ask could not be answered"),
     ("notifications/hints.py", "the broker takes no hints"),
     ("notifications/emergency.py", "no worker takes messages on"),
     ("notifications/emergency.py", "sending from the clock stopped"),

@@ -34,7 +34,7 @@ PURE = [
 ]
 NO_ORM = [
     *PURE,
-    *("probes/web.py", "probes/walk.py", "public/watchdog.py"),
+    *("probes/web.py", "probes/walk.py", "public/watchdog.py", "subscribers/gate.py"),
     *(
         "statuspage/supervisor.py",
         "statuspage/demonstration.py",

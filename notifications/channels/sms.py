@@ -108,6 +108,8 @@ def sms_text(notice: Notice) -> str:
     Left out first is what the page says as well: how to stop, then further sentences of what to do. The state, the first
     thing to do, the promise and the link stay, if need be in two parts.
     """
+    if notice.discreet:
+        return _joined(f"{gsm7(notice.subject)}.", notice.url)
     texts = list(_from_full_to_short(notice))
     for parts in range(1, PARTS_MAX + 1):
         for text in texts:

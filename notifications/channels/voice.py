@@ -41,6 +41,7 @@ _TONGUES = {
     "de": "de-DE",
     "it": "it-IT",
     "pt": "pt-BR",
+    "ar": "arb",
 }
 
 

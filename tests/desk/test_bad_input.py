@@ -43,7 +43,7 @@ def call() -> Caller:
         pytest.param("POST", "/incidents", inc(component_ids=["nope"]), "there is no component nope", id="component id"),
         pytest.param("POST", "/incidents", inc(scheduled_for="soon"), "incident.scheduled_for is \"soon\"", id="time"),
         pytest.param("POST", "/incidents", inc(scheduled_for="1200-01-01T00:00:00Z"), "expected a year from 1990 to 2200", id="year"),
-        pytest.param("POST", "/incidents", inc(scheduled_for="2027-01-02T00:00:00Z", scheduled_until="2027-01-01T00:00:00Z"), "scheduled_until", id="window"),
+        pytest.param("POST", "/incidents", inc(scheduled_for="2027-01-02T00:00:00Z", scheduled_until="2027-01-01T00:00:00Z"), "incident.scheduled_until is \"2027-01-01", id="window"),
         pytest.param("POST", "/incidents", inc(deliver_notifications="perhaps"), "incident.deliver_notifications is \"perhaps\"", id="switch"),
         pytest.param("POST", "/incidents", inc(metadata="x"), "incident.metadata is \"x\"", id="metadata"),
         pytest.param("GET", "/incidents?limit=none", None, "limit is \"none\"", id="limit"),
@@ -101,7 +101,7 @@ DEEP = "[" * 60 + "]" * 60
     [
         pytest.param(b"{", "application/json", 400, "the body is not JSON: ", id="no JSON"),
         pytest.param(b"[1]", "application/json", 400, "the body is not a JSON object", id="no object"),
-        pytest.param(b"", "application/json", 400, "the body is not JSON: ", id="nothing"),
+        pytest.param(b"", "application/json", 422, "the body is missing; expected a JSON object or a form", id="nothing"),
         pytest.param(b"\xff\xfe{", "application/json", 400, "the body is not JSON: ", id="no UTF-8"),
         pytest.param(b'{"incident": {"name": "a\\u0000"}}', "application/json", 400, "NUL character", id="NUL"),
         pytest.param(b'{"incident": {"name": "\\ud800"}}', "application/json", 400, "half a surrogate pair", id="half a character"),

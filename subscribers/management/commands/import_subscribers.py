@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from incidents.models import Component
 from subscribers import services, statuspage_csv
-from subscribers.services import BroughtIn, Incoming, Refusal
+from subscribers.services import Basis, BroughtIn, Incoming, Refusal
 
 COLUMNS = (
     "channel",
@@ -25,6 +25,7 @@ COLUMNS = (
     "consent_source",
     "consent_at",
 )
+EXTRA = ("basis",)  # consent unless the column is there
 NEEDED = ("channel", "address")
 _YES, _NO = frozenset({"1", "yes", "true", "on"}), frozenset({"", "0", "no", "false", "off"})
 EXAMPLE = """\
@@ -36,7 +37,9 @@ example:
   sms,+15005550010,login|follow,en,America/New_York,,paper form,2019-12-01
 
 components are slugs separated by |; empty means all. A telephone number needs consent_source and
-consent_at. A file with Statuspage's own columns (mode or type, email, phone_number, phone_country, endpoint, components,
+consent_at. A further column basis (contract, vital_interest, legitimate_interest, legal_obligation) brings in customers who
+never subscribed: by e-mail only, about what is bad only; consent_source and consent_at then tell where and since when
+it holds. A file with Statuspage's own columns (mode or type, email, phone_number, phone_country, endpoint, components,
 created_at, as its export has them) is taken as well: created_at is when they consented. A bad row is named with its line and skipped. Nobody is written to.
 """
 
@@ -115,7 +118,7 @@ def _header(reader: Any, file: Path) -> list[str]:  # csv.reader's type has no p
         ) from None
     if statuspage_csv.is_one(header) and len(set(header)) == len(header):
         return [statuspage_csv.plain(name) for name in header]
-    strange = [name for name in header if name not in COLUMNS]
+    strange = [name for name in header if name not in (*COLUMNS, *EXTRA)]
     missing = [name for name in NEEDED if name not in header]
     if strange or missing or len(set(header)) != len(header):
         raise CommandError(f"{file}: line 1 must name the columns {','.join(COLUMNS)}.")
@@ -138,7 +141,7 @@ def _incoming(
         "".join(cells).encode()
     except UnicodeEncodeError:
         raise ValueError("The row is not in UTF-8; save the file as UTF-8.") from None
-    row = dict.fromkeys(COLUMNS, "") | {
+    row = dict.fromkeys((*COLUMNS, *EXTRA), "") | {
         name: cell.strip() for name, cell in zip(header, cells, strict=True)
     }
     if known is not None:
@@ -153,7 +156,16 @@ def _incoming(
         consent_source=row["consent_source"],
         consent_at=_instant(row["consent_at"]),
         place=line,
+        basis=_basis(row["basis"]),
     )
+
+
+def _basis(text: str) -> Basis:
+    try:
+        return Basis(text.lower() or Basis.CONSENT)
+    except ValueError:
+        known = ", ".join(Basis)
+        raise ValueError(f'basis is "{text[:32]}"; expected one of {known}.') from None
 
 
 def _switch(text: str) -> bool:
