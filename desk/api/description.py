@@ -32,7 +32,7 @@ class DescribedAPI(NinjaAPI):
     """NinjaAPI whose description says what desk/api/answers.py promises."""
 
     def validation_error_from_error_contexts(
-        self, error_contexts: list[ValidationErrorContext]
+        self, error_contexts: list[ValidationErrorContext[Any]]
     ) -> ValidationError:
         """Return ninja's own error with the value that was given, which it leaves out."""
         error = super().validation_error_from_error_contexts(error_contexts)
