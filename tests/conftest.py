@@ -44,13 +44,18 @@ def _the_audit_may_be_flushed(request: pytest.FixtureRequest) -> Iterator[None]:
     if marker is None or connection.vendor != "sqlite":
         yield
         return
-    migration = import_module("incidents.migrations.0002_audit_is_append_only")
+    migrations = [
+        import_module(f"incidents.migrations.{name}")
+        for name in ("0002_audit_is_append_only", "0005_seals_are_append_only")
+    ]
     commits = bool(marker.kwargs.get("transaction"))
     request.getfixturevalue("transactional_db" if commits else "db")
     with connection.cursor() as cursor:
-        for statement in migration.SQLITE if _lifted else ():
-            cursor.execute(statement)
+        for migration in migrations if _lifted else ():
+            for statement in migration.SQLITE:
+                cursor.execute(statement)
         yield
         for verb in ("update", "delete") if commits else ():
             cursor.execute(f"DROP TRIGGER incidents_audit_{verb}")
+            cursor.execute(f"DROP TRIGGER incidents_seal_{verb}")
             _lifted.append(verb)

@@ -183,6 +183,7 @@ _SAID = [
     ("notifications/emergency.py", "no worker takes messages on"),
     ("notifications/emergency.py", "sending from the clock stopped"),
     ("notifications/sending.py", "came after their lease"),
+    ("desk/signing_in.py", "the single sign-on does not answer"),
     ("desk/clock.py", "the heartbeat did not arrive"),
     ("desk/clock.py", "the last heartbeat is still under way"),
     ("probes/judging.py", "cannot be judged"),
