@@ -6,7 +6,6 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -24,7 +23,7 @@ def measured(days: int, folder: Path) -> dict[str, float]:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.publishing", "--days", str(days)],
         cwd=ROOT,
-        env={**os.environ, "DATA_DIR": str(folder), "DATABASE_URL": "", "PUBLISH_DIR": ""},
+        env=_env(folder),
         capture_output=True,
         text=True,
         timeout=START_S,
@@ -32,6 +31,18 @@ def measured(days: int, folder: Path) -> dict[str, float]:
     )
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+def publish_once(folder: Path) -> None:
+    """Publish one update more of an installation that measured() made."""
+    subprocess.run(
+        [sys.executable, "-m", "benchmarks.publishing", "--again", "0.01"],
+        cwd=ROOT, env=_env(folder), stdout=subprocess.DEVNULL, check=True, timeout=START_S,
+    )  # fmt: skip
+
+
+def _env(folder: Path) -> dict[str, str]:
+    return {**os.environ, "DATA_DIR": str(folder), "DATABASE_URL": "", "PUBLISH_DIR": ""}
 
 
 def _main(days: int) -> None:
@@ -128,11 +139,3 @@ def main() -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
-
-
-def compared() -> tuple[dict[str, float], dict[str, float]]:
-    """Return the figures of one month and of five years."""
-    with tempfile.TemporaryDirectory(prefix="sp-publish-") as folder:
-        month = measured(30, Path(folder) / "month")
-        years = measured(5 * 365, Path(folder) / "years")
-    return month, years

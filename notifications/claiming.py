@@ -83,7 +83,8 @@ def broadcasts_in(channel: str, lane: Lane, *, calls_only: bool = False) -> Iter
     rows = Delivery.objects.filter(channel=channel, lane=lane, state=DeliveryState.PENDING)
     if calls_only:
         rows = rows.filter(broadcast__call__isnull=False)
-    waiting = rows.order_by("broadcast_id").values_list("broadcast_id", flat=True)
+    # In the whole order of delivery_in_line: by the broadcast alone, PostgreSQL may prefer the ledger's other index.
+    waiting = rows.order_by("broadcast_id", "due_at", "id").values_list("broadcast_id", flat=True)
     after = 0
     for _ in range(TURNS_MAX):
         found = waiting.filter(broadcast_id__gt=after).first()

@@ -11,7 +11,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PURE = [
     *("incidents/lifecycle.py", "incidents/facts.py", "incidents/uptime.py", "incidents/wire.py"),
+    "incidents/chain.py",
     "subscribers/addresses.py",
+    *("desk/advice.py", "desk/roles.py", "desk/tables.py", "desk/words.py"),
     *("probes/conditions.py", "probes/verdict.py", "probes/facts.py", "probes/options.py"),
     *("probes/restraint.py", "probes/steps.py", "probes/values.py", "probes/latency.py"),
     *("probes/words.py", "probes/rule.py", "probes/sight.py", "probes/ratio.py"),

@@ -82,6 +82,21 @@ class SmtpLine:
             lane.close()
         self._lanes = []
 
+    def check(self) -> str:
+        """Return "" when the server answers and lets us in, else why not. Sends nothing."""
+        where = f"{self._server.host}:{self._server.port}"
+        try:
+            Lane(self._server, self._timeouts.read_s).close()
+        except smtplib.SMTPAuthenticationError as error:
+            return f"{where} refuses user and password ({error.smtp_code})."
+        except smtplib.SMTPNotSupportedError:
+            return f"{where} offers no encryption, or no log-in."
+        except smtplib.SMTPException as error:
+            return f"{where} does not speak SMTP as it should ({type(error).__name__})."
+        except OSError as error:
+            return f"{where} does not answer ({type(error).__name__})."
+        return ""
+
     def forms_of(self, notice: Notice) -> dict[tuple[bool, bool], _mail.Form]:
         """Return the notice's forms by what of the quiet line they hold; built once, kept over batches."""
         if notice not in self._forms:

@@ -38,6 +38,8 @@ class Line(Protocol):
 
     def send(self, notice: Notice, batch: Iterable[Recipient]) -> Iterator[tuple[str, Outcome]]: ...
 
+    def check(self) -> str: ...
+
     def close(self) -> None: ...
 
 
@@ -70,6 +72,12 @@ class Email:
     def preview(self, notice: Notice) -> str:
         text, _ = _mail.bodies(notice, _mail.Foot(), _mail.Foot())
         return f"{notice.subject}\n\n{text}"
+
+    def check(self) -> str:
+        """Return "" when the ways that can be tried without sending let us in, else a sentence for each that does not."""
+        ways = {"EMAIL_URL": self._line, "EMAIL_FALLBACK_URL": self._fallback}
+        found = ((name, way.check()) for name, way in ways.items() if way is not None)
+        return " ".join(f"{name}: {why}" for name, why in found if why)
 
     def close(self) -> None:
         self._line.close()
