@@ -7,7 +7,7 @@ import sys
 from benchmarks import detection, fanout, growth, night, page, probes
 from benchmarks.probes_stage import NotHere
 
-NAMES = ("night", "detection", "fanout", "growth", "page", "probes")
+NAMES = ("night", "detection", "fanout", "growth", "page", "probes", "shots")
 
 
 def bench_night() -> dict[str, object]:
@@ -41,6 +41,10 @@ def _measured(options: argparse.Namespace) -> dict[str, object]:
             return bench_probes(options.minutes)
         case "page":
             return page.run()
+        case "shots":
+            from benchmarks import shots  # it makes Django ready, which the others do without
+
+            return shots.run()
         case _:
             return bench_night()
 

@@ -72,6 +72,7 @@ def take_up(broadcast: Broadcast, people: QuerySet[Subscription], now: datetime)
     reopened_at = final.order_by("-number").values_list("published_at", flat=True).first()
     _insert(broadcast, people, now, reopened_at)
     _hurry(broadcast, now)
+    _hold(broadcast)
     _let_sleep(broadcast)
 
 
@@ -129,6 +130,23 @@ def _hurry(broadcast: Broadcast, now: datetime) -> None:
     for after_s in soon.values_list("person__fallback_after_s", flat=True).distinct():
         theirs = soon.filter(person__fallback_after_s=after_s).values("pk")
         Wake.objects.filter(pk__in=theirs).update(due_at=now + timedelta(seconds=after_s))
+
+
+def _hold(broadcast: Broadcast) -> None:
+    """Calls that a person let go wait for a second one to agree, until their time is over."""
+    until = broadcast.update_entry.calls_after if broadcast.update_entry else None
+    if until is not None:
+        Wake.objects.filter(broadcast=broadcast, rank=Rank.FIRST, due_at__lt=until).update(
+            due_at=until
+        )
+
+
+def bring_forward(update: Update, now: datetime) -> int:
+    """Let the first calls of an update go now, as far as the ladder lets them; return how many people that is."""
+    held = Wake.objects.filter(
+        broadcast__update_entry=update, rank=Rank.FIRST, ended_at__isnull=True, due_at__gt=now
+    )
+    return held.update(due_at=now)
 
 
 def _let_sleep(broadcast: Broadcast) -> None:

@@ -10,6 +10,7 @@
   let drift = 0; // server's clock minus ours
   let pause = POLL_MS;
   let revision = say.revision; // of what is shown
+  let asked = false; // whether the server was asked how old it is: most pages are written on change only
 
   // The reader's own way to write times, when it is in the page's language.
   const lang = document.documentElement.lang;
@@ -62,7 +63,7 @@
     }
     const made = Date.parse(say.generatedAt);
     const note = document.getElementById("old");
-    const old = now() - made > OLD_S * 1000;
+    const old = asked && now() - made > OLD_S * 1000;
     note.hidden = !old;
     if (old) put(note, say.sayOld.replace("{age}", span(now() - made)));
   }
@@ -94,6 +95,7 @@
     } catch {
       pause = Math.min(pause * 2, SLOWEST_MS); // its age tells the reader
     }
+    asked = true;
     tick();
     setTimeout(refresh, pause * (0.8 + Math.random() * 0.4));
   }
@@ -177,5 +179,6 @@
   listen(document);
   tick();
   setInterval(tick, 1000);
-  setTimeout(refresh, POLL_MS * (0.5 + Math.random() * 0.5));
+  const isOld = Date.now() - Date.parse(say.generatedAt) > OLD_S * 1000;
+  setTimeout(refresh, isOld ? 0 : POLL_MS * (0.5 + Math.random() * 0.5));
 })();
