@@ -46,10 +46,6 @@ TESTED: tuple[tuple[str, tuple[str, ...]], ...] = (
         "Celery on RabbitMQ: told once, also when it is killed on the way",
         ("-m", "faults", "tests/faults/test_rabbitmq.py"),
     ),
-    (
-        "PostgreSQL failed over to a streaming replica in the middle of a fan-out",
-        ("-m", "faults", "tests/faults/test_failover.py"),
-    ),
     ("two clocks, moved clocks", ("-m", "faults", "tests/faults/test_clocks.py")),
     (
         "back up and restore rehearsed: nothing is sent again",
@@ -60,6 +56,10 @@ TESTED: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 # Promised, and not built or not tried here; said so that nobody takes silence for a pass.
 NOT_DONE: tuple[tuple[str, str], ...] = (
+    (
+        "PostgreSQL failed over to a streaming replica in the middle of a fan-out",
+        "a test was tried and hung; taken out",
+    ),
     ("a worker host and the broker cut off, in network namespaces", "not built"),
     ("docs/capacity.md: a model fitted to figures, checked by predicting a run", "not built"),
     ("soak of 60 minutes", "not built"),
