@@ -2,8 +2,11 @@
 
 from django.db import migrations, models
 
+from incidents import online
+
 
 class Migration(migrations.Migration):
+    atomic = False  # deliveries are many: each step lets writers in between
 
     dependencies = [
         ('notifications', '0005_held'),
@@ -15,7 +18,7 @@ class Migration(migrations.Migration):
             model_name='delivery',
             name='delivery_to_pass_on',
         ),
-        migrations.AddIndex(
+        online.AddIndexOnline(
             model_name='delivery',
             index=models.Index(condition=models.Q(('passed_on_at__isnull', True), ('state__in', ['bounced', 'refused', 'failed', 'suppressed'])), fields=['id'], name='delivery_to_pass_on'),
         ),
