@@ -46,6 +46,7 @@ LOCAL_CHARS_MAX = 64
 EMAIL_CHARS_MAX = 254
 TYPED_CHARS_MAX = 320  # whatever is longer is no telephone number and no mail address
 URL_CHARS_MAX = 2000
+WEB_PORTS = (443, 8443)  # as notifications/channels/_guard.py has them
 ACCOUNT_CHARS_MAX = 255
 # RFC 5322 §3.2.3, dot-atom. Quoted local parts are legal, but nobody has one and they carry header tricks.
 _LOCAL = re.compile(
@@ -232,6 +233,10 @@ def _clean_url(text: str, hosts: Collection[str] = (), *, plain_http: bool = Fal
             N_("A webhook of this kind lives at {places}, not at {host}."),
             places=places,
             host=host[:100],
+        )
+    if not plain_http and port not in (None, *WEB_PORTS):
+        raise BadAddress(
+            N_("The address names port {port}; allowed are 443 and 8443."), port=port or 0
         )
     host = f"[{host}]" if ":" in host else host
     usual = 443 if parts.scheme == "https" else 80

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from importlib import import_module
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -20,6 +21,14 @@ def django_db_modify_db_settings() -> None:
     database = settings.DATABASES["default"]
     if database["ENGINE"].endswith("sqlite3"):
         database.setdefault("TEST", {})["NAME"] = str(settings.DATA_DIR / "test.sqlite3")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:  # Any: pytest's own, without types
+    """Print what passed tests have to say: with whom they talked, and what was counted."""
+    for report in terminalreporter.getreports("passed"):
+        for name, said in report.user_properties:
+            if name == "said":
+                terminalreporter.write_line(said)
 
 
 _lifted: list[str] = []

@@ -7,6 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from desk import intake_views, moving_in, siteconfig
+from desk.api import entrance, lookup, reference
+from desk.api.v1 import api
+from desk.models import REQUESTS_PER_MINUTE
+from incidents import metrics
+from incidents.models import BODY_CHARS_MAX
+
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
@@ -196,3 +203,27 @@ _SAID = [
 def test_the_runbook_knows_the_sentences_that_are_logged(file: str, sentence: str) -> None:
     assert sentence in (ROOT / file).read_text(encoding="utf-8")
     assert sentence in (ROOT / "docs" / "operate.md").read_text(encoding="utf-8")
+
+
+def test_the_table_of_calls_is_what_the_openapi_says() -> None:
+    made = reference.table(api.get_openapi_schema())
+    there = REFERENCE[REFERENCE.index(reference.BEGIN) : REFERENCE.index(reference.END)]
+    assert there + reference.END == made, "print it anew: ./run manage api_reference"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        pytest.param(REQUESTS_PER_MINUTE, "| {} a minute", id="requests of a key"),
+        pytest.param(entrance.JSON_DEPTH_MAX, "2 MB, {} levels", id="depth of a body"),
+        pytest.param(entrance.FORM_KEYS_MAX, "a form {} fields", id="fields of a form"),
+        pytest.param(BODY_CHARS_MAX, "255, {} characters", id="a text"),
+        pytest.param(metrics.POINTS_MAX, "{} a request, 28 days back", id="points"),
+        pytest.param(lookup.COMPONENTS_MAX, "{} named in a request", id="components"),
+        pytest.param(intake_views.ALERTS_MAX, "{} alerts and 32 MB a request", id="alerts"),
+        pytest.param(siteconfig.NODES_MAX, "1 MB, {} values", id="site.yaml"),
+        pytest.param(moving_in.INCIDENTS_MAX, "{} incidents | one sentence", id="import"),
+    ],
+)
+def test_the_limits_of_the_doors_are_those_of_the_code(value: int, words: str) -> None:
+    assert words.format(f"{value:,}") in THERE

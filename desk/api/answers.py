@@ -13,6 +13,7 @@ Indicated = Literal["none", "maintenance", "minor", "major", "critical"]
 # Atlassian's description does not know `postmortem`, and clients made of it refuse unknown words: it is `resolved` here.
 Stands = Literal["investigating", "identified", "monitoring", "resolved", "scheduled", "in_progress", "verifying", "completed"]  # fmt: skip
 Reads = Literal["operational", "degraded_performance", "partial_outage", "major_outage", "under_maintenance"]  # fmt: skip
+Writes = Literal["operational", "degraded_performance", "partial_outage", "major_outage", "under_maintenance", ""]  # fmt: skip
 
 
 class _Answer(BaseModel):
