@@ -7,6 +7,7 @@ Debian's mirror; prints one JSON object of seconds.
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -92,8 +93,14 @@ def _install(root: Path, seconds: dict[str, float]) -> dict[str, float]:
 
 def _inside(root: Path, words: str) -> list[str]:
     """Return the command that runs `words` in the root, in a process world of its own that ends with it."""
-    walls = ["--mount", "--pid", "--fork", "--kill-child=SIGTERM", f"--root={root}", "--mount-proc"]
-    return ["unshare", *walls, "env", "-i", *_SAID, "sh", "-c", words]
+    walls = ["--mount", "--pid", "--fork", "--kill-child=SIGTERM"]
+    inside = ["env", "-i", *_SAID, *_pip_said(), "sh", "-c", words]
+    enter = 'mount -t proc proc "$0/proc" && for at in $PLACES; do mount --bind "$at" "$0$at"; done'
+    shell = f'{enter} && exec chroot "$0" "$@"'
+    places = f"PLACES={' '.join(_places())}"
+    for place in _places():
+        (root / place[1:]).mkdir(parents=True, exist_ok=True)
+    return ["unshare", *walls, "env", places, "sh", "-c", shell, str(root), *inside]
 
 
 # What a person's shell has. pip's own settings of this machine, where its index may be another one, come by file.
@@ -104,10 +111,33 @@ _SAID = (
 )
 
 
+def _pip_said() -> list[str]:
+    return [f"{name}={value}" for name, value in os.environ.items() if name.startswith("PIP_")]
+
+
+def _places() -> list[str]:
+    """Return folders of this machine that its pip settings name as indexes: a network without one has none."""
+    words = [os.environ.get("PIP_FIND_LINKS", "")]
+    for path in _PIP_FILES:
+        if Path(path).exists():
+            words += re.findall(r"file://(/[^\s]+)", Path(path).read_text(encoding="utf-8"))
+    found = [Path(word).resolve() for word in words if word.startswith("/") and Path(word).is_dir()]
+    # An index lies beside the files that it leads to.
+    return sorted({str(path.parent if path.name == "simple" else path) for path in found})
+
+
+_PIP_FILES = ("/etc/pip.conf", "/root/.config/pip/pip.conf")
+
+
 def _give_network(root: Path) -> None:
     """Give the root what a new machine gets from its network: names, certificates, where packages come from."""
     (root / "proc").mkdir(exist_ok=True)
-    for path in ("/etc/resolv.conf", "/etc/hosts", "/etc/pip.conf", "/root/.config/pip/pip.conf"):
+    for path in (
+        "/etc/resolv.conf",
+        "/etc/hosts",
+        *_PIP_FILES,
+        os.environ.get("PIP_CERT", "/etc/hosts"),
+    ):
         if Path(path).exists():
             (root / path[1:]).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, root / path[1:])
