@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from benchmarks import detection, fanout, growth, night, page, probes
+from benchmarks import detection, fanout, growth, night, night_production, page, probes
 from benchmarks.probes_stage import NotHere
 
 NAMES = ("night", "detection", "fanout", "growth", "page", "probes", "shots")
@@ -23,6 +23,11 @@ def bench_night() -> dict[str, object]:
         "run": "python -m statuspage demo on SQLite and Valkey; 2,000 e-mail, 50 SMS, 20 voice, X, Facebook; "
         "interval 1 s, consecutive 2, no retry, recover 5 s, resolve 0, veto 0",
     }
+
+
+def bench_night_production() -> dict[str, object]:
+    """Return the night with real servers, 50,000 people and readers of the page."""
+    return night_production.run(say=lambda line: print(line, file=sys.stderr, flush=True))
 
 
 def bench_probes(minutes: float) -> dict[str, object]:
@@ -45,6 +50,8 @@ def _measured(options: argparse.Namespace) -> dict[str, object]:
             from benchmarks import shots  # it makes Django ready, which the others do without
 
             return shots.run()
+        case _ if options.profile == "production":
+            return bench_night_production()
         case _:
             return bench_night()
 
@@ -66,6 +73,12 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=fanout.WORKERS, help="of fanout")
     parser.add_argument(
         "--part", action="append", choices=fanout.PARTS, help="of fanout; may be repeated"
+    )
+    parser.add_argument(
+        "--profile",
+        choices=("small", "production"),
+        default="small",
+        help="of night: SQLite and 2,000 people, or real servers and 50,000",
     )
     options = parser.parse_args()
     if options.name not in NAMES:

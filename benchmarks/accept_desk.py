@@ -39,7 +39,7 @@ def points() -> Iterator[Point]:
 TESTED: list[tuple[str, list[str], dict[str, str]]] = [
     ("every route × every role × logged out; every refusal in words", ["tests/desk/test_access.py"], {}),
     ("axe-core: nothing serious on every desk and admin page, light and dark", ["tests/desk/test_axe.py"], {"AXE_PAGES": "all"}),
-    ("two publish at once, 100 seeds each of update, declaration, draft", ["tests/desk/test_race.py"], {}),
+    ("two publish at once, 100 seeds: one update, one fan-out, the other sees the difference", ["tests/desk/test_race.py"], {}),
     ("what is typed survives reload, logout, a late press; templates, locked advice, looks", ["tests/desk/test_compose.py", "tests/desk/test_advice.py"], {}),
     ("security key and authenticator app in Chromium; OIDC against a real provider", ["tests/desk/test_factors_browser.py", "tests/desk/test_oidc.py"], {}),
     ("two people for wake-all, 120 s to one; recipients in the audit", ["tests/desk/test_waking.py"], {}),
@@ -267,7 +267,7 @@ def _console() -> Iterator[Point]:
 
 def _pictures() -> Iterator[Point]:
     text = (ROOT / "docs" / "operate.md").read_text(encoding="utf-8")
-    named = re.findall(r"\]\((img/[\w-]+\.png)\)", text)
+    named = re.findall(r"\]\((img/desk-[\w-]+\.png)\)", text)
     there = [name for name in named if (ROOT / "docs" / name).exists()]
     yield Point(
         f"{PICTURES} screenshots in docs/operate.md",

@@ -137,7 +137,30 @@ def _newest() -> int:
     return Subscriber.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
 
 
-def publish(name: str, *, wait: bool = True) -> float:
+def groups(number: int) -> None:
+    """Let everybody follow one of `number` components instead of all."""
+    from django.db import connection
+
+    from incidents import reads, services
+
+    now = datetime.now(UTC)
+    for index in range(number):
+        component = services.add_component(
+            page=reads.the_page(), slug=f"group-{index}", name=f"Group {index}", actor="bench", now=now, critical=True,
+        )  # fmt: skip
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO subscribers_subscription_components (subscription_id, component_id) "
+                "SELECT id, %s FROM subscribers_subscription WHERE id %% %s = %s",
+                [component.pk, number, index],
+            )
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE subscribers_subscription SET every_component = false")
+        cursor.execute("VACUUM ANALYZE subscribers_subscription")
+        cursor.execute("ANALYZE subscribers_subscription_components")
+
+
+def publish(name: str, *, wait: bool = True, slug: str = "follow") -> float:
     """Declare an incident that hurts a critical component; return the seconds until everybody is queued."""
     from incidents import reads, services
     from incidents.lifecycle import ComponentStatus
@@ -146,8 +169,8 @@ def publish(name: str, *, wait: bool = True) -> float:
 
     now = datetime.now(UTC)
     page = reads.the_page()
-    component = Component.objects.filter(slug="follow").first() or services.add_component(
-        page=page, slug="follow", name="Follow", actor="bench", now=now, critical=True
+    component = Component.objects.filter(slug=slug).first() or services.add_component(
+        page=page, slug=slug, name="Follow", actor="bench", now=now, critical=True
     )
     started = time.time()
     incident = services.declare(
@@ -266,8 +289,10 @@ def main() -> None:
             fill({channel: int(number) for channel, number in (word.split("=") for word in people)})
         case ["publish", name]:
             print(publish(name))
-        case ["publish", name, "at once"]:
-            took = publish(name, wait=False)
+        case ["groups", number]:
+            groups(int(number))
+        case ["publish", name, "at once", *slug]:
+            took = publish(name, wait=False, slug=slug[0] if slug else "follow")
             print(json.dumps({"at": time.time() - took, "took_s": took}))
         case ["million"]:
             print(json.dumps(million()))

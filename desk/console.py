@@ -19,6 +19,7 @@ from desk.roles import Right
 from desk.words import ago, span
 from incidents import reads
 from incidents.models import Incident, IncidentComponent, Page, Update
+from notifications import checkups
 from probes.models import Check, CurrentVerdict, Location, Policy
 from probes.verdict import Publish, Word, gravity
 from subscribers.models import Role, State, Subscription
@@ -237,7 +238,13 @@ def warnings(request: HttpRequest) -> list[str]:
         found.append("If this system dies, nobody is told: HEARTBEAT_URL is not set.")
     if not settings.CHANNELS:
         found.append("No channel is configured: only the page, its feeds and the banner can speak.")
-    return found + _few_places() + _of_access(request) + _of_credentials()
+    return (
+        found
+        + checkups.problems(timezone.now())
+        + _few_places()
+        + _of_access(request)
+        + _of_credentials()
+    )
 
 
 def _few_places() -> list[str]:

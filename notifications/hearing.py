@@ -12,6 +12,7 @@ from django.db.models.functions import Coalesce
 from notifications import waking
 from notifications.models import HANDED_OVER, Delivery, DeliveryState
 from subscribers import services as people
+from subscribers.models import LetterKind, Subscriber
 
 PHONE_CHANNELS = ("sms", "voice")
 WHY_CHARS_MAX = 255
@@ -69,6 +70,9 @@ def heard(delivery: Delivery, *, by: str, now: datetime) -> bool:
         .update(state=DeliveryState.ACKNOWLEDGED, lease="")
     )
     waking.heard(delivery, by=by, now=now)
+    letter = delivery.broadcast.letter
+    if letter is not None and letter.kind == LetterKind.TEST:
+        Subscriber.objects.filter(pk=delivery.subscription.subscriber_id).update(wake_heard_at=now)
     return bool(news)
 
 

@@ -67,10 +67,9 @@ def look(box: BaseMailBox, now: datetime) -> int:
     ours: list[str] = []
     others: list[str] = []
     for mail in box.fetch(AND(seen=False), limit=MAILS_MAX, mark_seen=False, bulk=False):
-        found = bounces.read(mail.obj.as_bytes(), settings.SECRET_KEY)
-        (ours if found else others).append(str(mail.uid))
-        if found and found.failed:
-            changed += _came_back(found, now)
+        found = take(mail.obj.as_bytes(), now)
+        (others if found is None else ours).append(str(mail.uid))
+        changed += found or 0
     if ours:
         box.delete(ours)
     if others:
@@ -78,7 +77,11 @@ def look(box: BaseMailBox, now: datetime) -> int:
     return changed
 
 
-def _came_back(found: bounces.Bounce, now: datetime) -> int:
+def take(raw: bytes, now: datetime) -> int | None:
+    """Let one mail that came back change its delivery; return how many it changed, None for what is no bounce of ours."""
+    found = bounces.read(raw, settings.SECRET_KEY)
+    if found is None or not found.failed:
+        return None if found is None else 0
     rows = Delivery.objects.filter(pk=found.delivery, channel="email")
     changed = hearing.note(rows, Said.DEAD if found.dead else Said.FAILED, now=now, why=found.why)
     if changed:

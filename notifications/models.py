@@ -153,7 +153,10 @@ class Delivery(models.Model):
             # What fallback walks: what did not arrive and has not been passed on yet.
             models.Index(
                 fields=["id"],
-                condition=Q(state__in=["bounced", "refused", "failed"], passed_on_at__isnull=True),
+                condition=Q(
+                    state__in=["bounced", "refused", "failed", "suppressed"],
+                    passed_on_at__isnull=True,
+                ),
                 name="delivery_to_pass_on",
             ),
             models.Index(

@@ -23,7 +23,13 @@ from subscribers.models import Role, State, Subscription, Suppression
 ROWS_MAX = 300
 # What failed longer ago is news to nobody by another way.
 FRESH = timedelta(hours=2)
-CAME_BACK = (DeliveryState.BOUNCED, DeliveryState.REFUSED, DeliveryState.FAILED)
+CAME_BACK = (
+    DeliveryState.BOUNCED,
+    DeliveryState.REFUSED,
+    DeliveryState.FAILED,
+    DeliveryState.SUPPRESSED,  # it came back an earlier time
+)
+UNSUBSCRIBED = "unsubscribed"  # claiming.py's word: who left a channel is not followed to another
 # States in which a delivery has reached its person, or still may.
 _HOPEFUL = (
     *WAITING,
@@ -103,7 +109,7 @@ def _next_ways(found: Sequence[Delivery], now: datetime) -> Iterable[tuple[Deliv
         one
         for one in found
         if one.channel not in SOCIAL and one.broadcast.created_at > now - FRESH
-        and not one.broadcast.halted_at
+        and not one.broadcast.halted_at and one.why != UNSUBSCRIBED
     ]  # fmt: skip
     people = {one.subscription.subscriber_id for one in fresh}
     ways: defaultdict[int, list[Subscription]] = defaultdict(list)

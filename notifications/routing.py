@@ -54,7 +54,7 @@ def _leg(incident: IncidentFact, update: UpdateFact, channel: str) -> Leg | None
     told = update.audience is Audience.TOLD_BEFORE
     components = tuple(component.uid for component in incident.components)
     is_final = update.status in FINAL
-    is_news = update.first_word or update.new_impact
+    is_news = update.first_word or update.new_impact or _reopens(incident, update)
     if channel in SOCIAL:
         return Leg(channel, role="social", urgent=True, told=told) if incident.social else None
     if channel in CALLS:
@@ -64,6 +64,13 @@ def _leg(incident: IncidentFact, update: UpdateFact, channel: str) -> Leg | None
     return Leg(
         channel, urgent=is_news or is_final, told=told, components=() if told else components
     )
+
+
+def _reopens(incident: IncidentFact, update: UpdateFact) -> bool:
+    """The same trouble is back after its end: as new to people as the first time."""
+    earlier = [said for said in incident.updates if said.number < update.number]
+    last = max(earlier, key=lambda said: said.number, default=None)
+    return last is not None and last.status in FINAL and update.status not in FINAL
 
 
 def _call(

@@ -29,6 +29,7 @@ PURE = [
         "notifications/ladder.py",
         "notifications/replies.py",
         "notifications/bounces.py",
+        "notifications/silence.py",
     ),
     *("public/pages.py", "public/shown.py", "public/statusapi.py", "public/feeds.py"),
     *("public/bars.py", "public/plots.py", "public/times.py", "public/richtext.py"),

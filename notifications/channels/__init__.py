@@ -4,6 +4,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
@@ -83,6 +84,15 @@ def refused(why: str, *, dead: bool = False) -> Outcome:
 
 def unknown(why: str) -> Outcome:
     return Outcome(Result.UNKNOWN, why=why)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What an account said when it was asked whether it would take a message. `why` is one sentence when it would not."""
+
+    good: bool
+    why: str = ""
+    expires_at: datetime | None = None
 
 
 class Channel(Protocol):

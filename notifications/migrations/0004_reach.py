@@ -3,8 +3,11 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
+from incidents import online
+
 
 class Migration(migrations.Migration):
+    atomic = False  # deliveries are many: each step lets writers in between
 
     dependencies = [
         ('incidents', '0003_doors'),
@@ -90,11 +93,11 @@ class Migration(migrations.Migration):
             name='passed_on_at',
             field=models.DateTimeField(blank=True, null=True),
         ),
-        migrations.AddIndex(
+        online.AddIndexOnline(
             model_name='delivery',
             index=models.Index(condition=models.Q(('passed_on_at__isnull', True), ('state__in', ['bounced', 'refused', 'failed'])), fields=['id'], name='delivery_to_pass_on'),
         ),
-        migrations.AddIndex(
+        online.AddIndexOnline(
             model_name='delivery',
             index=models.Index(condition=models.Q(('channel__in', ['sms', 'voice', 'webpush'])), fields=['channel', 'accepted_at'], name='delivery_by_handover'),
         ),

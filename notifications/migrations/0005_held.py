@@ -2,8 +2,11 @@
 
 from django.db import migrations, models
 
+from incidents import online
+
 
 class Migration(migrations.Migration):
+    atomic = False  # deliveries are many: each step lets writers in between
 
     dependencies = [
         ('notifications', '0004_reach'),
@@ -11,7 +14,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.AddIndex(
+        online.AddIndexOnline(
             model_name='delivery',
             index=models.Index(condition=models.Q(('lane', 3), ('state', 'pending')), fields=['due_at'], name='delivery_held'),
         ),

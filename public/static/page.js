@@ -27,15 +27,20 @@
     return pattern.replace("{days}", Math.floor(h / 24)).replace("{hours}", h % 24);
   };
 
+  // Making a formatter costs more than all that it formats on a page: three are enough.
+  const clock = { hour: "2-digit", minute: "2-digit", timeZoneName: "short" };
+  const formats = ["today", "this year", "long ago"].map((_, far) => {
+    const day = far ? { day: "numeric", month: "short" } : {};
+    return new Intl.DateTimeFormat(locale, { ...day, ...(far > 1 ? { year: "numeric" } : {}), ...clock });
+  });
+
   function local(root) {
+    const here = new Date(now());
     for (const time of root.querySelectorAll("time[datetime]")) {
       const at = new Date(time.dateTime);
       if (isNaN(at)) continue;
-      const today = at.toDateString() === new Date(now()).toDateString();
-      const day = today ? {} : { day: "numeric", month: "short" };
-      if (day.day && at.getFullYear() !== new Date().getFullYear()) day.year = "numeric";
-      const clock = { hour: "2-digit", minute: "2-digit", timeZoneName: "short" };
-      time.textContent = new Intl.DateTimeFormat(locale, { ...day, ...clock }).format(at);
+      const far = at.toDateString() === here.toDateString() ? 0 : at.getFullYear() === here.getFullYear() ? 1 : 2;
+      time.textContent = formats[far].format(at);
       time.tabIndex = 0; // UTC stands in its title
     }
     const zone = document.querySelector("[data-zone]");
