@@ -60,7 +60,30 @@ ASLEEP, SECOND, MAIL, STOPPER, AUNT = (
     "the contact",
 )
 # What the rules say, in New York's time: docs/decisions.md, "The ladder".
-EXPECTED: Rows = {}
+EXPECTED: Rows = {
+    ("an ordinary night", ASLEEP): ["01:00:00 EST text", "01:02:00 EST call", "01:02:05 EST call", "01:17:05 EST call", "01:17:10 EST call", "01:30:00 EST text: over"],
+    ("an ordinary night", SECOND): ["01:00:00 EST text", "01:02:00 EST call", "01:02:05 EST call, key 1", "01:30:00 EST call, key 1", "01:30:00 EST text: over"],
+    ("an ordinary night", MAIL): ["01:00:00 EST mail", "01:00:05 EST text", "01:30:00 EST text: over"],
+    ("an ordinary night", STOPPER): ["01:00:00 EST text", "01:02:00 EST call"],
+    ("an ordinary night", AUNT): ["01:02:05 EST call, key 1", "01:30:00 EST call, key 1"],
+    ("over in ninety seconds", ASLEEP): ["01:00:00 EST text", "01:01:30 EST text: over"],
+    ("over in ninety seconds", SECOND): ["01:00:00 EST text", "01:01:30 EST text: over"],
+    ("over in ninety seconds", MAIL): ["01:00:00 EST mail", "01:00:05 EST text", "01:01:30 EST text: over"],
+    ("over in ninety seconds", STOPPER): ["01:00:00 EST text", "01:01:30 EST text: over"],
+    ("over in ninety seconds", AUNT): [],
+    ("the hour left out", ASLEEP): ["01:50:00 EST text", "01:52:00 EST call", "01:52:05 EST call", "03:07:05 EDT call", "03:07:10 EDT call", "03:50:00 EDT text: over"],
+    ("the hour left out", SECOND): ["01:50:00 EST text", "01:52:00 EST call", "01:52:05 EST call, key 1", "03:50:00 EDT call, key 1", "03:50:00 EDT text: over"],
+    ("the hour left out", MAIL): ["01:50:00 EST mail", "01:50:05 EST text", "03:50:00 EDT text: over"],
+    ("the hour left out", STOPPER): ["01:50:00 EST text", "01:52:00 EST call"],
+    # Her quiet hours end at half past two, which does not come: as much after the gap.
+    ("the hour left out", AUNT): ["03:30:00 EDT call, key 1", "03:50:00 EDT call, key 1"],
+    ("the hour that comes twice", ASLEEP): ["01:55:00 EDT text", "01:57:00 EDT call", "01:57:05 EDT call", "01:12:05 EST call", "01:12:10 EST call", "01:55:00 EST text: over"],
+    ("the hour that comes twice", SECOND): ["01:55:00 EDT text", "01:57:00 EDT call", "01:57:05 EDT call, key 1", "01:55:00 EST call, key 1", "01:55:00 EST text: over"],
+    ("the hour that comes twice", MAIL): ["01:55:00 EDT mail", "01:55:05 EDT text", "01:55:00 EST text: over"],
+    ("the hour that comes twice", STOPPER): ["01:55:00 EDT text", "01:57:00 EDT call"],
+    # Hers end at half past one, when it comes the second time.
+    ("the hour that comes twice", AUNT): ["01:30:00 EST call, key 1", "01:55:00 EST call, key 1"],
+}  # fmt: skip
 
 
 @dataclass(slots=True)

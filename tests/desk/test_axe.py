@@ -39,6 +39,8 @@ def chromium(monkeypatch: pytest.MonkeyPatch) -> Iterator[Browser]:
 
 def addresses(names: dict[str, Any]) -> list[str]:
     desk = [path.format(**names) for method, path, _ in DESK if method == "GET"]
+    # In the sandbox of a look no script runs, axe's neither; mail and page are looked at where they are made.
+    desk = [path for path in desk if not path.startswith("/desk/look/")]
     shown = [path for path in desk if not path.partition("?")[0].endswith((".csv", ".json"))]
     records = [path.format(**names) for method, path, _ in ADMIN if method == "GET"]
     records += [

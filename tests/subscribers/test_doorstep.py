@@ -243,5 +243,23 @@ def test_the_gate_lets_people_in_and_sends_a_flood_away_in_the_readers_language(
     assert len(seen) == 5
 
 
+def test_no_more_threads_than_some_are_busy_with_sign_ups() -> None:
+    ask_for = {"PATH_INFO": "/subscribe", "REQUEST_METHOD": "POST"}
+    depth: list[int] = []
+    told: list[str] = []
+
+    def inside(environ: dict[str, Any], start: Any) -> Any:
+        depth.append(1)
+        return door(environ, lambda status, heads: told.append(status))
+
+    door = gate.Gate(inside)
+    door(ask_for, lambda status, heads: told.append(status))
+    assert len(depth) == gate.AT_ONCE_MAX
+    assert told[0].startswith("429")
+    # All have left: the next ones come in again.
+    door(ask_for, lambda status, heads: told.append(status))
+    assert len(depth) == 2 * gate.AT_ONCE_MAX
+
+
 def test_the_gate_says_what_the_page_says() -> None:
     assert gate.SENTENCE == frame.TOO_MANY_SENTENCE
