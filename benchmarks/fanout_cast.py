@@ -6,9 +6,12 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from django.db.models import Model
+
     from notifications.messages import Notice
 
 FANNED_OUT_S = 300.0
@@ -66,21 +69,14 @@ def fill(people: dict[str, int]) -> None:
     """COPY so many subscribers of each channel, confirmed, for every component."""
     from django.db import connection
 
-    connection.ensure_connection()
+    from subscribers.models import Subscriber, Subscription
+
     first = _newest() + 1
-    total = sum(people.values())
     now = datetime.now(UTC)
-    with connection.connection.cursor() as cursor:
-        with cursor.copy(
-            "COPY subscribers_subscriber (id, uid, language, time_zone, created_at) FROM STDIN"
-        ) as copy:
-            for number in range(first, first + total):
-                copy.write_row((number, f"u{number:011d}", "en", "", now))
-        with cursor.copy(
-            f"COPY subscribers_subscription ({', '.join(_COLUMNS)}) FROM STDIN"
-        ) as copy:
-            for row in _rows(people, first, now):
-                copy.write_row(row)
+    numbers = range(first, first + sum(people.values()))
+    _copy(Subscriber, ({"id": number, "uid": f"u{number:011d}"} for number in numbers))
+    _copy(Subscription, _rows(people, first, now))
+    with connection.cursor() as cursor:
         for table in ("subscriber", "subscription"):
             cursor.execute(
                 f"SELECT setval(pg_get_serial_sequence('subscribers_{table}', 'id'), max(id)) FROM subscribers_{table}"
@@ -88,37 +84,50 @@ def fill(people: dict[str, int]) -> None:
         cursor.execute("ANALYZE subscribers_subscription")
 
 
-_COLUMNS = (
-    *(
-        "subscriber_id",
-        "uid",
-        "channel",
-        "address_sealed",
-        "address_hash",
-        "role",
-        "state",
-        "label",
-    ),
-    *("language", "every_component", "wake_me", "position", "source", "created_at", "confirmed_at"),
-)
+def _copy(model: "type[Model]", rows: Iterator[dict[str, object]]) -> None:
+    """COPY rows; what a row leaves out is as the model has it by default."""
+    from django.db import connection
+
+    usual = {
+        str(field.column): field.get_default()
+        for field in model._meta.local_concrete_fields
+        if not field.primary_key
+    }
+    first = next(rows)
+    columns = list(usual | first)
+    connection.ensure_connection()
+    with (
+        connection.connection.cursor() as cursor,
+        cursor.copy(f"COPY {model._meta.db_table} ({', '.join(columns)}) FROM STDIN") as copy,
+    ):
+        for row in chain([first], rows):
+            whole = usual | row
+            copy.write_row([whole[column] for column in columns])
 
 
-def _rows(people: dict[str, int], first: int, now: datetime) -> Iterator[tuple[object, ...]]:
+def _rows(people: dict[str, int], first: int, now: datetime) -> Iterator[dict[str, object]]:
     from django.conf import settings
 
     from subscribers import addresses
 
     number = first
     for channel, count in people.items():
-        kind = "email" if channel == "email" else "phone"
+        kind = settings.CHANNELS[channel][1]
         for _ in range(count):
             address = f"s{number}@family.example" if kind == "email" else f"+1{number:010d}"
-            sealed = addresses.seal(address, settings.FIELD_KEYS)
-            hashed = addresses.address_hash(kind, address, settings.SECRET_KEY)
-            yield (
-                number, f"p{number:011d}", channel, sealed, hashed, "subscriber", "active", "", "en", True,
-                channel == "voice", 0, "bench", now, now,
-            )  # fmt: skip
+            yield {
+                "id": number,
+                "subscriber_id": number,
+                "uid": f"p{number:011d}",
+                "channel": channel,
+                "address_sealed": addresses.seal(address, settings.FIELD_KEYS),
+                "address_hash": addresses.address_hash(kind, address, settings.SECRET_KEY),
+                "state": "active",
+                "wake_me": channel == "voice",
+                "source": "bench",
+                "created_at": now,
+                "confirmed_at": now,
+            }
             number += 1
 
 
@@ -128,7 +137,30 @@ def _newest() -> int:
     return Subscriber.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
 
 
-def publish(name: str, *, wait: bool = True) -> float:
+def groups(number: int) -> None:
+    """Let everybody follow one of `number` components instead of all."""
+    from django.db import connection
+
+    from incidents import reads, services
+
+    now = datetime.now(UTC)
+    for index in range(number):
+        component = services.add_component(
+            page=reads.the_page(), slug=f"group-{index}", name=f"Group {index}", actor="bench", now=now, critical=True,
+        )  # fmt: skip
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO subscribers_subscription_components (subscription_id, component_id) "
+                "SELECT id, %s FROM subscribers_subscription WHERE id %% %s = %s",
+                [component.pk, number, index],
+            )
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE subscribers_subscription SET every_component = false")
+        cursor.execute("VACUUM ANALYZE subscribers_subscription")
+        cursor.execute("ANALYZE subscribers_subscription_components")
+
+
+def publish(name: str, *, wait: bool = True, slug: str = "follow") -> float:
     """Declare an incident that hurts a critical component; return the seconds until everybody is queued."""
     from incidents import reads, services
     from incidents.lifecycle import ComponentStatus
@@ -137,8 +169,8 @@ def publish(name: str, *, wait: bool = True) -> float:
 
     now = datetime.now(UTC)
     page = reads.the_page()
-    component = Component.objects.filter(slug="follow").first() or services.add_component(
-        page=page, slug="follow", name="Follow", actor="bench", now=now, critical=True
+    component = Component.objects.filter(slug=slug).first() or services.add_component(
+        page=page, slug=slug, name="Follow", actor="bench", now=now, critical=True
     )
     started = time.time()
     incident = services.declare(
@@ -257,8 +289,10 @@ def main() -> None:
             fill({channel: int(number) for channel, number in (word.split("=") for word in people)})
         case ["publish", name]:
             print(publish(name))
-        case ["publish", name, "at once"]:
-            took = publish(name, wait=False)
+        case ["groups", number]:
+            groups(int(number))
+        case ["publish", name, "at once", *slug]:
+            took = publish(name, wait=False, slug=slug[0] if slug else "follow")
             print(json.dumps({"at": time.time() - took, "took_s": took}))
         case ["million"]:
             print(json.dumps(million()))

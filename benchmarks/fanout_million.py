@@ -11,8 +11,8 @@ from typing import Any
 from benchmarks.fanout_smtp import fill
 from benchmarks.yard import ROOT, Sink, Yard, memory, sink, yard
 
-# The crowd of reliability.md R18. Push has no channel on this yard; its rows are text messages' here.
-PEOPLE = {"email": 700_000, "sms": 290_000, "voice": 10_000}
+# The crowd of reliability.md R18.
+PEOPLE = {"email": 700_000, "webpush": 200_000, "sms": 90_000, "voice": 10_000}
 URGENT = "Urgent-words-of-this-measurement"
 PATIENCE_S = 60.0
 Say = Callable[[str], None]

@@ -15,6 +15,7 @@ from benchmarks.yard import ROOT, Sink, Yard, memory, pause, resume, sink, yard
 ROUNDS = 5
 LIMIT_S = 3.0
 PEER_MAILS = 1_500  # of one round
+SETTLES_S = 2.0  # the last group's outcomes are written by then
 STALLED_S = 60.0  # no message for so long: something is wrong
 Say = Callable[[str], None]
 
@@ -47,17 +48,20 @@ def _rounds(
     worker = house.start_workers(workers)
     clock = house.start_clock()
     time.sleep(4)  # Celery and Django start
-    pause(worker)
-    fan_out_s = _publish(house)
-    pause(clock)
+    _helper(house, "groups", str(ROUNDS))
     office = _start_peer(house, port, workers) if peer else None
-    limits, peers, rates, rss = [], [], [], []
+    limits, peers, rates, rss, queued = [], [], [], [], []
     for number in range(ROUNDS):
+        for process in (worker, clock):
+            pause(process)  # nothing of theirs is under way
         limits.append(senders.rate("plain", port, wire, LIMIT_S))
         if office is not None:
             peers.append(PEER_MAILS / _ask_peer(office, PEER_MAILS))
-        until = subscribers * (number + 1) // ROUNDS
-        rates.append(_slice(server, (worker, clock), until))
+        for process in (worker, clock):
+            resume(process)
+        rate, wait_s = _slice(house, server, number, subscribers // ROUNDS)
+        rates.append(rate)
+        queued.append(wait_s)
         rss.append(memory(worker))
         say(f"round {number + 1}: limit {limits[-1]:.0f}/s, line {rates[-1]:.0f}/s")
     found = _wait_settled(house, clock, worker, subscribers)
@@ -76,7 +80,7 @@ def _rounds(
         "sink_alone": round(senders.rate("raw", server.ports["pipelining"], wire, LIMIT_S)),
         "post_office": round(statistics.median(peers)) if peers else None,
         "times_post_office": round(rate / statistics.median(peers), 2) if peers else None,
-        "fan_out_s": round(fan_out_s, 2),
+        "first_mail_s": [round(each, 2) for each in queued],
         "told": told["unique"],
         "twice": told["twice"],
         "states": found,
@@ -102,29 +106,24 @@ def _helper(house: Yard, *words: str) -> str:
     return done.stdout.strip()
 
 
-def _publish(house: Yard) -> float:
-    """Declare an incident and return the seconds until everybody is queued."""
-    return float(_helper(house, "publish", "Followers may not receive readings"))
-
-
-def _slice(server: Sink, processes: tuple[subprocess.Popen[str], ...], until: int) -> float:
-    """Let the line run until `until` people are told in all; return messages a second of this slice."""
+def _slice(house: Yard, server: Sink, number: int, people: int) -> tuple[float, float]:
+    """Publish to one group; return its messages a second from the first to the last, and when the first one came."""
     before = server.ask()["unique"]
-    for process in processes:
-        resume(process)
-    started = time.time()
-    last, last_at = before, started
-    while last < until:
+    _helper(house, "publish", f"Round {number}", "at once", f"group-{number}")
+    published = time.time()
+    told, first_at, last_at = before, 0.0, time.time()
+    first = before
+    while told < before + people:
         time.sleep(0.01)
-        told = server.ask()["unique"]
-        if told > last:
-            last, last_at = told, time.time()
+        now_told = server.ask()["unique"]
+        if now_told > told:
+            told, last_at = now_told, time.time()
+            if not first_at:
+                first, first_at = told, last_at
         if time.time() - last_at > STALLED_S:
-            raise RuntimeError(f"the line stands still at {last:.0f} of {until}")
-    took = time.time() - started
-    for process in processes:
-        pause(process)
-    return float((last - before) / took)
+            raise RuntimeError(f"the line stands still at {told - before:.0f} of {people}")
+    time.sleep(SETTLES_S)
+    return float((told - first) / (last_at - first_at)), first_at - published
 
 
 def _wait_settled(

@@ -2,35 +2,31 @@
 
 import os
 import re
-import shutil
-import signal
 import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from statuspage.supervisor import _GUNICORN
+from benchmarks import page_servers
+from benchmarks.alone import alone
+from benchmarks.page_servers import ROOT, Server, find, free_port, started
 
-ROOT = Path(__file__).resolve().parent.parent
-ROUNDS = 5
-ROUND_S = 2
+ROUNDS = 12
+ROUND_S = 1
 CONNECTIONS = 64
-FEW = 8  # connections while p99 is measured: a queue of our own making must not hide the server
-PUBLISHING_S = 8
-START_S = 20.0
+# While p99 is measured readers come again and again, and no faster than that: a queue of our own making must not
+# hide the server.
+FEW = 16
+PAUSE_MS = 10
+QUIET_ROUNDS, QUIET_ROUND_S = 6, 3
+PUBLISHING_S = 30
 HISTORY_DAYS = 365
 CODING = "br"
-
-
-class Missing(Exception):
-    """A program is not on this machine; the text says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +36,9 @@ class Load:
     per_s: float
     p99_ms: float
     failed: int
+    per_cpu_s: (
+        float  # of the server's own processor time: what others do on the machine is not in it
+    )
 
 
 def run() -> dict[str, object]:
@@ -51,9 +50,10 @@ def run() -> dict[str, object]:
         folder.chmod(0o755)  # nginx reads as another user when it is started by root
         data = folder / "data"
         _publish(data)
-        nginx = _nginx(folder, data / "public")
-        app = _app_server(data)
-        publishing = _while_publishing(folder, data)
+        with alone() as words:
+            nginx = _nginx(folder, data / "public")
+            app = _app_server(data)
+            publishing = _while_publishing(folder, data)
     return {
         "value": nginx["ours_per_s"],
         "unit": "pages/s from one nginx worker, brotli",
@@ -62,91 +62,9 @@ def run() -> dict[str, object]:
         "figures": {"nginx": nginx, "app_server": app, "publishing": publishing},
         "run": f"wrk -t1 -c{CONNECTIONS} -d{ROUND_S}s, {ROUNDS} interleaved rounds, medians; nginx with docker/nginx.conf "
         "(one worker, no TLS) against nginx serving one plain file of as many bytes; gunicorn as ./run serve starts it, "
-        "against a WSGI app that says ok",
+        "against a WSGI app that says ok; ratio: pages per second of the server's own processor time, "
+        f"ratio_by_clock: pages per second; {words}",
     }
-
-
-def find(program: str) -> str:
-    found = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if found is None:
-        raise Missing(f"{program} is not on this machine; Debian: apt-get install nginx-light wrk")
-    return found
-
-
-# --- servers ----------------------------------------------------------------------------------
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def started(command: list[str], port: int, env: Mapping[str, str] | None = None) -> Iterator[str]:
-    """Run a server until the block ends; give its address."""
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=dict(env or os.environ), stdout=subprocess.DEVNULL
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + START_S
-        while True:
-            try:
-                urllib.request.urlopen(f"{url}/", timeout=2).close()
-                break
-            except OSError:
-                if time.monotonic() > deadline or process.poll() is not None:
-                    raise
-                time.sleep(0.05)
-        yield url
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def ours(folder: Path, public: Path, port: int, web: str = "127.0.0.1:9") -> list[str]:
-    """Return the command of nginx with our configuration, changed only where it names machine and certificate."""
-    text = (ROOT / "docker" / "nginx.conf").read_text(encoding="utf-8")
-    text = re.sub(r"    server \{\s+listen 8080.*?\n    \}\n", "", text, flags=re.DOTALL)
-    text = re.sub(r"\n +ssl_[^\n]+", "", text)
-    text = text.replace("/tmp/", f"{folder}/")  # first: the folders put in below lie there too
-    for there, here in {
-        "/dev/stdout": str(folder / "access.log"),
-        "listen 8443 ssl default_server": f"listen 127.0.0.1:{port} default_server",
-        "root /public": f"root {public}",
-        "resolver 127.0.0.11 valid=5s;": "resolver 127.0.0.1 valid=5s;",
-        "web:8000": web,
-        "worker_processes auto": "worker_processes 1",
-    }.items():
-        assert there in text, there
-        text = text.replace(there, here)
-    conf = folder / f"ours-{port}.conf"
-    conf.write_text(text, encoding="utf-8")
-    return [find("nginx"), "-c", str(conf), "-p", str(folder), "-g", "daemon off;"]
-
-
-def _plain(folder: Path, port: int) -> list[str]:
-    root = folder / "plain"
-    root.mkdir(exist_ok=True)
-    conf = folder / "plain.conf"
-    conf.write_text(
-        f"pid {folder}/plain.pid; error_log stderr warn; worker_processes 1;\n"
-        "events { worker_connections 4096; }\n"
-        "http { access_log off; server_tokens off; sendfile on; tcp_nopush on; default_type text/html;\n"
-        f"server {{ listen 127.0.0.1:{port}; root {root}; index file; }} }}\n",
-        encoding="utf-8",
-    )
-    (root / "file").write_bytes(b"x")
-    return [find("nginx"), "-c", str(conf), "-p", str(folder), "-g", "daemon off;"]
-
-
-def _gunicorn(app: str, port: int) -> list[str]:
-    return [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", *_GUNICORN, app]
 
 
 # --- what is measured -------------------------------------------------------------------------
@@ -171,15 +89,15 @@ def _env(data: Path) -> dict[str, str]:
 def _nginx(folder: Path, public: Path) -> dict[str, float]:
     port, limit_port = free_port(), free_port()
     with ExitStack() as stack:
-        url = stack.enter_context(started(ours(folder, public, port), port))
-        limit = stack.enter_context(started(_plain(folder, limit_port), limit_port))
+        ours = stack.enter_context(started(page_servers.ours(folder, public, port), port))
+        limit = stack.enter_context(started(page_servers.plain(folder, limit_port), limit_port))
         size = wire_bytes(port)
         file = folder / "plain" / "file"
         file.write_bytes(b"x" * 1000)
         file.write_bytes(b"x" * (size - wire_bytes(limit_port) + 1000))
         if wire_bytes(limit_port) != size:  # the length itself may have got one digit more
             file.write_bytes(b"x" * (file.stat().st_size + size - wire_bytes(limit_port)))
-        found = _interleaved(url, limit)
+        found = _interleaved(ours, limit)
         return found | {"wire_bytes": size, "limit_wire_bytes": wire_bytes(limit_port)}
 
 
@@ -187,29 +105,41 @@ def _app_server(data: Path) -> dict[str, float]:
     port, limit_port = free_port(), free_port()
     with ExitStack() as stack:
         env = _env(data) | {"SITE_URL": f"http://127.0.0.1:{port}"}
-        url = stack.enter_context(started(_gunicorn("statuspage.wsgi", port), port, env))
-        limit = stack.enter_context(
-            started(_gunicorn("benchmarks.bare:application", limit_port), limit_port, env)
+        ours = stack.enter_context(
+            started(page_servers.gunicorn("statuspage.wsgi", port), port, env)
         )
-        return _interleaved(url, limit)
+        limit = stack.enter_context(
+            started(
+                page_servers.gunicorn("benchmarks.bare:application", limit_port), limit_port, env
+            )
+        )
+        return _interleaved(ours, limit)
 
 
-def _interleaved(url: str, limit: str) -> dict[str, float]:
-    load(url)  # once unmeasured: caches, and the processor's clock
+def _interleaved(ours: Server, limit: Server) -> dict[str, float]:
+    load(ours)  # once unmeasured: caches, and the processor's clock
     load(limit)
-    rounds = [(load(url), load(limit)) for _ in range(ROUNDS)]
+    rounds: list[tuple[Load, Load]] = []
+    for number in range(ROUNDS):  # each goes first as often as the other
+        if number % 2:
+            mine, best = load(ours), load(limit)
+        else:
+            best, mine = load(limit), load(ours)
+        rounds.append((mine, best))
     failed = sum(one.failed + other.failed for one, other in rounds)
     if failed:
         raise RuntimeError(f"{failed} requests failed")
-    mine = statistics.median(one.per_s for one, _ in rounds)
-    best = statistics.median(other.per_s for _, other in rounds)
-    ratios = sorted(one.per_s / other.per_s for one, other in rounds)
+    ratios = sorted(one.per_cpu_s / other.per_cpu_s for one, other in rounds)
+    by_clock = sorted(one.per_s / other.per_s for one, other in rounds)
     return {
-        "ours_per_s": mine,
-        "limit_per_s": best,
+        "ours_per_s": statistics.median(one.per_s for one, _ in rounds),
+        "limit_per_s": statistics.median(other.per_s for _, other in rounds),
         "ratio": statistics.median(ratios),
         "ratio_lowest": ratios[0],
         "ratio_highest": ratios[-1],
+        "ratio_by_clock": statistics.median(by_clock),
+        "by_clock_lowest": by_clock[0],
+        "by_clock_highest": by_clock[-1],
     }
 
 
@@ -218,15 +148,18 @@ def _while_publishing(folder: Path, data: Path) -> dict[str, float]:
     port = free_port()
     quiet: list[Load] = []
     busy: list[Load] = []
-    with started(ours(folder, data / "public", port), port) as url:
-        load(url, FEW)
-        for _ in range(3):
-            quiet.append(load(url, FEW))
+    with started(page_servers.ours(folder, data / "public", port), port) as server:
+        load(server, FEW, QUIET_ROUND_S, PAUSE_MS)
+        for _ in range(QUIET_ROUNDS):
+            quiet.append(load(server, FEW, QUIET_ROUND_S, PAUSE_MS))
             with _publisher(data):
-                busy.append(load(url, FEW))
+                busy.append(load(server, FEW, QUIET_ROUND_S, PAUSE_MS))
+    before = statistics.median(one.p99_ms for one in quiet)
+    during = statistics.median(one.p99_ms for one in busy)
     return {
-        "quiet_p99_ms": statistics.median(one.p99_ms for one in quiet),
-        "publishing_p99_ms": statistics.median(one.p99_ms for one in busy),
+        "quiet_p99_ms": before,
+        "publishing_p99_ms": during,
+        "p99_ratio": during / before,
         "failed": float(sum(one.failed for one in (*quiet, *busy))),
     }
 
@@ -249,28 +182,36 @@ def _publisher(data: Path) -> Iterator[None]:
 # --- wrk --------------------------------------------------------------------------------------
 
 
-def load(url: str, connections: int = CONNECTIONS) -> Load:
-    """Ask for the page as fast as it comes, for one round."""
-    done = subprocess.run(
-        [
-            find("wrk"), "-t1", f"-c{connections}", f"-d{ROUND_S}s", "--latency", "--timeout", "5s",
-            "-H", f"Accept-Encoding: {CODING}", f"{url}/",
-        ],
-        capture_output=True, text=True, check=True, timeout=ROUND_S + 30,
-    )  # fmt: skip
+def load(
+    server: Server, connections: int = CONNECTIONS, seconds: int = ROUND_S, pause_ms: int = 0
+) -> Load:
+    """Ask for the page as fast as it comes, or `pause_ms` after each answer, for one round."""
+    before_s = server.cpu_s()
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(f"function delay() return {pause_ms} end\n")
+        script.flush()
+        done = subprocess.run(
+            [
+                find("wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "--timeout", "5s",
+                *(["-s", script.name] if pause_ms else []), "-H", f"Accept-Encoding: {CODING}", f"{server.url}/",
+            ],
+            capture_output=True, text=True, check=True, timeout=seconds + 30,
+        )  # fmt: skip
+    spent_s = server.cpu_s() - before_s
     errors = re.search(
         r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", done.stdout
     )
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", done.stdout)
     failed = sum(map(int, errors.groups())) if errors else 0
     per_s = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
+    count = re.search(r"(\d+) requests in", done.stdout)
     p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", done.stdout)
     assert per_s, done.stdout
     assert p99, done.stdout
+    assert count, done.stdout
     scale = {"us": 0.001, "ms": 1.0, "s": 1000.0}[p99[2]]
-    return Load(
-        float(per_s[1]), float(p99[1]) * scale, failed + (int(refused[1]) if refused else 0)
-    )
+    failed += int(refused[1]) if refused else 0
+    return Load(float(per_s[1]), float(p99[1]) * scale, failed, int(count[1]) / max(spent_s, 0.01))
 
 
 def wire_bytes(port: int) -> int:

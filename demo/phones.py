@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
@@ -25,7 +26,7 @@ START_WORDS = frozenset(["start", "yes", "unstop"])
 
 @dataclass(frozen=True, slots=True)
 class Phone:
-    """What happens at the other end of a number."""
+    """What happens at the other end of a number. `answer` may name several words, one for each call; the last one stays."""
 
     sms: str = "delivered"
     answer: str = "yes"
@@ -50,7 +51,8 @@ def _read_phone(number: str, given: object) -> Phone:
     if not isinstance(given, dict) or not set(given) <= {"sms", "answer", "digits"}:
         raise FaultRefused(f"{number[:20]} must be an object of sms, answer and digits.")
     for name, words in PHONE_WORDS.items():
-        if given.get(name, words[0]) not in words:
+        said = str(given.get(name, words[0]))
+        if not set(said.split(",") if name == "answer" else [said]) <= set(words):
             raise FaultRefused(f"{number[:20]}.{name} must be one of {', '.join(words)}.")
     if not re.fullmatch(r"[0-9*#]{1,10}", str(given.get("digits", "1"))):
         raise FaultRefused(f"{number[:20]}.digits must be keys of a telephone.")
@@ -63,10 +65,20 @@ class PhoneBook:
     def __init__(self) -> None:
         self.stopped: set[str] = set()
         self._phones: dict[str, Phone] = {}
+        self._calls: Counter[str] = Counter()
 
     def put(self, raw: object) -> None:
         """Replace all phones; a refused `raw` changes nothing."""
         self._phones = read_phones(raw)
+        self._calls.clear()
+
+    def called(self, number: str) -> Phone:
+        """Return how this number takes its next call."""
+        phone = self.of(number)
+        words = phone.answer.split(",")
+        taken = self._calls[number]
+        self._calls[number] += 1
+        return replace(phone, answer=words[min(taken, len(words) - 1)])
 
     def of(self, number: str) -> Phone:
         """Return how this number behaves."""

@@ -36,6 +36,7 @@ class Messages:
             web.post(f"{BASE}/Messages.json", create),
             web.get(f"{BASE}/Messages.json", known(self._list)),
             web.get(f"{BASE}/Messages/{{sid}}.json", known(self._one)),
+            web.get(f"{BASE}/Balance.json", known(self._balance)),
         ]
 
     async def _create(self, request: web.Request) -> web.Response:
@@ -58,6 +59,10 @@ class Messages:
         answer = self._shown(entry)
         self.account.start(self._deliver(entry))
         return web.json_response(answer, status=201)
+
+    async def _balance(self, request: web.Request) -> web.Response:
+        answer = {"account_sid": self.account.sid, "balance": "42.00", "currency": "USD"}
+        return web.json_response(answer)
 
     def _check(self, form: Mapping[str, str]) -> None:
         to, sender, body = (form.get(name, "") for name in ("To", "From", "Body"))

@@ -70,7 +70,7 @@ class Calls:
             raise TwilioRefused(21211, f"Invalid 'To' Phone Number: {form['To'][:20]}")
 
     async def _ring(self, entry: Entry, form: Mapping[str, str], events: frozenset[str]) -> None:
-        phone = self.account.phones.of(entry.to)
+        phone = self.account.phones.called(entry.to)
         for event in ("initiated", "ringing"):
             await self._progress(entry, event, event, events)
         if phone.answer in ("no", "busy"):
@@ -92,7 +92,18 @@ class Calls:
         await asyncio.sleep(self.account.step_s)
         entry.status = status
         if event in events:
-            await self.account.tell(entry, status, call_form(entry, status))
+            form = call_form(entry, status)
+            form |= {
+                "CallbackSource": "call-progress-events",
+                "Timestamp": format_datetime(utc_now()),
+            }
+            form["SequenceNumber"] = str(len(entry.callbacks))
+            if event == "completed":
+                form |= {
+                    "CallDuration": "0" if status in ("busy", "no-answer") else "1",
+                    "Duration": "1",
+                }
+            await self.account.tell(entry, status, form)
 
     async def _listen(self, entry: Entry, form: Mapping[str, str], phone: Phone) -> None:
         """Hear the TwiML to its end, pressing the phone's digits where it gathers some."""

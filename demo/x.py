@@ -166,7 +166,7 @@ class X:
         return [
             web.post("/2/tweets", create),
             web.delete("/2/tweets/{id}", self._signed(self._delete)),
-            web.get("/2/users/me", self._signed(self._me)),
+            web.get("/2/users/me", self._signed(self._unless_broke(self._me))),
             web.get("/2/users/{id}/tweets", self._signed(self._posts_of)),
         ]
 
@@ -175,6 +175,15 @@ class X:
             if not self._is_ours(request):
                 return x_problem(401, "Unauthorized", "Unauthorized")
             return await handler(request)
+
+        return answer
+
+    def _unless_broke(self, handler: Handler) -> Handler:
+        """An account without credits is refused whatever it asks."""
+
+        async def answer(request: web.Request) -> web.Response:
+            strike = self.board.strike(Provider.X.value, utc_now())
+            return no_credits() if strike and strike.shape == "402" else await handler(request)
 
         return answer
 

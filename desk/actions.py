@@ -5,16 +5,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.db import transaction
+
 from desk.forms import (
+    BackfillForm,
     DeclareForm,
     PublishDraftForm,
     ReopenForm,
     RetractForm,
     ScheduleForm,
     Speech,
+    Told,
     UpdateForm,
 )
-from incidents import services
+from incidents import backfilling, recurring, services
 from incidents.lifecycle import FINAL, Impact, Status, is_maintenance
 from incidents.models import Incident, Page, Template
 
@@ -45,13 +49,15 @@ def _declare(
 def _declared(
     page: Page, form: Speech, actor: str, now: datetime
 ) -> dict[str, Any]:  # Any: the words of declare()
+    assert isinstance(form, Told), "what is declared has components"
     draft = form.draft(now)
     chosen = Template.objects.filter(page=page, slug=form.data.get("template", "")).first()
     return {
         "page": page, "name": draft.name, "body": draft.body, "status": draft.status, "what_to_do": draft.what_to_do,
         "components": draft.components, "impact": draft.impact, "next_update_by": draft.next_update_by,
         "audience": draft.audience, "social": draft.social, "custom_tweet": draft.custom_tweet, "template": chosen,
-        "speaker": actor, "actor": actor, "now": now, "key": form.cleaned_data["key"],
+        "speaker": actor, "actor": actor, "now": now, "key": form.cleaned_data["key"], "known": form.known(),
+        "seen": form.cleaned_data["seen"],
     }  # fmt: skip
 
 
@@ -60,15 +66,36 @@ def keep_draft(page: Page, form: Speech, *, actor: str, now: datetime) -> Incide
     return services.declare(**_declared(page, form, actor, now), published=False)
 
 
+@transaction.atomic
 def _schedule(
     page: Page, incident: Incident | None, form: Speech, actor: str, now: datetime
 ) -> Incident:
-    said = form.cleaned_data
+    assert isinstance(form, ScheduleForm), "a maintenance has a window"
+    said, remind = form.cleaned_data, form.remind_before_s()
+    series = None
+    if said["rule"] and not Incident.objects.filter(page=page, updates__key=said["key"]).exists():
+        series = recurring.begin(
+            page=page, name=said["name"], body=said["body"], what_to_do=said["what_to_do"], rule=said["rule"],
+            starts_at=said["scheduled_for"], duration=said["scheduled_until"] - said["scheduled_for"],
+            components=list(said["affected"]), remind_before=remind, first_is_told=True, actor=actor, now=now,
+        )  # fmt: skip
     return services.schedule(
         page=page, name=said["name"], body=said["body"], what_to_do=said["what_to_do"],
         scheduled_for=said["scheduled_for"], scheduled_until=said["scheduled_until"],
         components=list(said["affected"]), auto_in_progress=said["auto"], auto_completed=said["auto"],
-        audience=form.audience, speaker=actor, actor=actor, now=now, key=said["key"],
+        audience=form.audience, speaker=actor, actor=actor, now=now, key=said["key"], series=series,
+        remind_at=said["scheduled_for"] - remind if remind else None,
+    )  # fmt: skip
+
+
+def _backfill(
+    page: Page, incident: Incident | None, form: Speech, actor: str, now: datetime
+) -> Incident:
+    assert isinstance(form, BackfillForm), "a past incident has a beginning and an end"
+    said = form.cleaned_data
+    return backfilling.backfill(
+        page=page, name=said["name"], body=said["body"], started_at=said["started_at"], ended_at=said["ended_at"],
+        components=form.states(), actor=actor, now=now, key=said["key"],
     )  # fmt: skip
 
 
@@ -76,9 +103,10 @@ def _update(
     page: Page, incident: Incident | None, form: Speech, actor: str, now: datetime
 ) -> Incident:
     assert incident is not None, "the address names an incident"
+    assert isinstance(form, Told), "an update has components"
     draft = form.draft(now)
     services.publish_update(
-        incident, status=draft.status, body=draft.body, what_to_do=draft.what_to_do, components=draft.components,
+        incident, known=form.known(), seen=form.cleaned_data["seen"], status=draft.status, body=draft.body, what_to_do=draft.what_to_do, components=draft.components,
         next_update_by=draft.next_update_by, audience=draft.audience, custom_tweet=draft.custom_tweet,
         speaker=actor, actor=actor, now=now, key=form.cleaned_data["key"],
     )  # fmt: skip
@@ -89,9 +117,12 @@ def _publish_draft(
     page: Page, incident: Incident | None, form: Speech, actor: str, now: datetime
 ) -> Incident:
     assert incident is not None, "the address names an incident"
+    assert isinstance(form, Told), "a draft has components"
+    draft = form.draft(now)
     services.publish_draft(
-        incident, body=form.cleaned_data["body"], what_to_do=form.cleaned_data["what_to_do"], by_person=True,
-        actor=actor, now=now,
+        incident, name=draft.name, body=draft.body, what_to_do=draft.what_to_do, known=form.known(),
+        components=draft.components, next_update_by=draft.next_update_by, by_person=True, actor=actor, now=now,
+        key=form.cleaned_data["key"],
     )  # fmt: skip
     return incident
 
@@ -124,6 +155,10 @@ SCHEDULE = Action(
     "schedule", "Schedule a maintenance", "Announce", "The maintenance is announced.", ScheduleForm, _schedule,
     right="add", of_incident=False,
 )  # fmt: skip
+BACKFILL = Action(
+    "backfill", "Write down a past incident", "Write down", "It is on the record; nobody was told.", BackfillForm,
+    _backfill, right="add", of_incident=False,
+)  # fmt: skip
 UPDATE = Action(
     "update",
     "Post an update",
@@ -145,7 +180,7 @@ RETRACT = Action(
     "retract", "Retract a false alarm", "Retract", "The alarm is taken back.", RetractForm, _retract
 )
 REOPEN = Action("reopen", "Reopen", "Reopen", "The incident is open again.", ReopenForm, _reopen)
-ALL = (DECLARE, SCHEDULE, UPDATE, PUBLISH, RETRACT, REOPEN)
+ALL = (DECLARE, SCHEDULE, BACKFILL, UPDATE, PUBLISH, RETRACT, REOPEN)
 
 
 def offered(incident: Incident) -> list[Action]:

@@ -21,19 +21,22 @@ from django.views.decorators.http import require_POST
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from desk import actions, preview
+from desk import access, actions, preview, signing_in, waking
 from desk.actions import Action
-from desk.forms import Speech, from_template
-from desk.models import AlertRule, ApiKey, IntakeAlert
+from desk.forms import Speech, from_template, newest_incident
+from desk.models import AlertRule, ApiKey, BreakGlass, Drill, IntakeAlert
+from desk.roles import Right
 from incidents import reads, services
-from incidents.lifecycle import ComponentStatus, IllegalMove, Refused
+from incidents.lifecycle import Audience, ComponentStatus, IllegalMove, Overtaken, Refused
 from incidents.models import (
     AuditEntry,
+    AuditSeal,
     Call,
     Component,
     Group,
     Incident,
     Page,
+    Series,
     StatusChange,
     Template,
     Update,
@@ -48,6 +51,9 @@ admin.site.site_header = "Status page"
 admin.site.site_title = "Status page"
 admin.site.index_title = "The desk's records"
 admin.site.site_url = "/"
+# One log-in for everything: with rate limits, second factor and single sign-on.
+admin.site.login = signing_in.login  # type: ignore[method-assign]  # as allauth advises
+admin.site.has_permission = access.may_enter  # type: ignore[method-assign]  # roles, not is_staff, open the records
 admin.site.unregister(User)
 admin.site.unregister(UserGroup)
 
@@ -233,10 +239,17 @@ class IncidentAdmin(ReadOnly):
             return self._show(
                 request, action, incident, form, rows=_previews(form, page, incident, now)
             )
+        if "_draft" not in request.POST and form.draft(now).audience is not Audience.NOBODY:
+            first = access.before_everyone(request, now=now)
+            if first is not None:
+                return first
         try:
             done = _do(request, action, page, incident, form, now)
         except (Refused, IllegalMove) as error:
             form.add_error(None, str(error))
+            if isinstance(error, Overtaken):
+                newest = reads.newest_number(incident) if incident else newest_incident(page)
+                form.data = {**form.data.dict(), "seen": str(newest)}  # type: ignore[attr-defined]  # a QueryDict
             return self._show(request, action, incident, form)
         return redirect(_record(done))
 
@@ -256,7 +269,12 @@ class IncidentAdmin(ReadOnly):
 
 
 def _check_right(request: HttpRequest, right: str) -> None:
-    if not request.user.has_perm(f"incidents.{right}_incident"):
+    """To publish takes the right to publish; a draft alone, the right to draft."""
+    is_draft = "_draft" in request.POST or request.method != "POST" or "_preview" in request.POST
+    needed = Right.DRAFT if right == "add" and is_draft else Right.PUBLISH
+    if needed not in access.rights_of(request.user) and not request.user.has_perm(
+        f"incidents.{right}_incident"
+    ):
         raise PermissionDenied
 
 
@@ -287,8 +305,10 @@ def _do(
         done = actions.keep_draft(page, form, actor=who(request), now=now)
         messages.success(request, "Kept as a draft; nobody is told.")
         return done
-    done = action.verb(page, incident, form, who(request), now)
-    messages.success(request, action.done)
+    done, is_held = waking.perform(
+        action, page, incident, form, user=access.user_of(request), actor=who(request), now=now
+    )
+    messages.success(request, action.done + (waking.SAID if is_held else ""))
     return done
 
 
@@ -460,6 +480,26 @@ class AuditAdmin(ReadOnly):
     list_display = ("at", "actor", "action", "subject")
     list_filter = ("action",)
     search_fields = ("actor", "subject")
+
+
+@admin.register(AuditSeal)
+class AuditSealAdmin(ReadOnly):
+    list_display = ("position", "entry", "hash")
+
+
+@admin.register(Series)
+class SeriesAdmin(ReadOnly):
+    list_display = ("name", "rule", "next_at", "ended_at")
+
+
+@admin.register(Drill)
+class DrillAdmin(ReadOnly):
+    list_display = ("started_at", "by", "passed", "finished_at")
+
+
+@admin.register(BreakGlass)
+class BreakGlassAdmin(ReadOnly):
+    list_display = ("user", "sealed_at", "opened_at")
 
 
 @admin.register(Call)

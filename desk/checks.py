@@ -13,9 +13,13 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from desk import plot, replays
+from desk import access, plot, replays
+from desk.access import allowed
 from desk.admin import who
-from desk.console import _SAID, acting, ago, protected
+from desk.buttons import acting
+from desk.console import _SAID
+from desk.roles import Right
+from desk.words import ago
 from incidents import reads, services
 from incidents.lifecycle import Refused
 from probes import rollups
@@ -104,7 +108,7 @@ def said(word: str) -> str:
 # ---- pages --------------------------------------------------------------------------------
 
 
-@protected
+@allowed(Right.SEE)
 @require_safe
 def checks(request: HttpRequest) -> HttpResponse:
     """All checks, and what they say."""
@@ -113,7 +117,7 @@ def checks(request: HttpRequest) -> HttpResponse:
     return render(request, "desk/checks.html", shown)
 
 
-@protected
+@allowed(Right.SEE)
 @require_safe
 def check(request: HttpRequest, slug: str) -> HttpResponse:
     """One check: what was answered last, how fast it is, what was said of it."""
@@ -128,12 +132,12 @@ def check(request: HttpRequest, slug: str) -> HttpResponse:
         "answers": _answers(found, now),
         "latency": _latency(found, ZoneInfo(page.time_zone), now),
         "changes": _changes(found),
-        "may_act": request.user.has_perm("incidents.change_incident"),
+        "may_act": Right.TRY in access.rights_of(request.user),
     }
     return render(request, "desk/check.html", shown)
 
 
-@protected
+@allowed(Right.SEE)
 @require_safe
 def replay(request: HttpRequest, slug: str) -> HttpResponse:
     """What the rule of today would have done over the last 48 h."""
@@ -159,7 +163,7 @@ def _shape(deed: Deed) -> str:
     return Word.UP if deed.did is Did.RECOVERED else deed.word
 
 
-@acting
+@acting(Right.TRY)
 def try_now(request: HttpRequest, slug: str) -> HttpResponse:
     """Ask the agents for a run at once."""
     found = get_object_or_404(Check, page=reads.the_page(), slug=slug)

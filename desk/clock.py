@@ -1,4 +1,4 @@
-"""The heartbeat to the outside, every minute while the line is alive."""
+"""The heartbeat to the outside, scheduled drills, and how many were told written into the audit."""
 
 import logging
 import queue
@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import requests
 from django.conf import settings
 
-from desk import health
+from desk import drill, health, told
 
 log = logging.getLogger(__name__)
 
@@ -58,3 +58,5 @@ _heart = _Heart()
 
 def tick(now: datetime) -> None:
     _heart.tick(now)
+    told.write(now)
+    drill.tick(now)

@@ -1,41 +1,32 @@
 """The on-call screen: what the probes see, what goes out by itself, what is open, how far the message has come."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Concatenate, ParamSpec
+from typing import Any
 
 from django.conf import settings
-from django.contrib import messages
-from django.contrib.admin.views.decorators import staff_member_required
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import render
 from django.utils import timezone
-from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
-from desk import health
+from desk import access, breakglass, drill, health, progress, waking
+from desk.access import allowed
 from desk.admin import who
-from incidents import reads, services
-from incidents.lifecycle import IllegalMove, Refused
+from desk.models import ApiKey
+from desk.roles import Right
+from desk.words import ago, span
+from incidents import reads
 from incidents.models import Incident, IncidentComponent, Page, Update
-from notifications import outbox
-from notifications.models import Broadcast
-from notifications.reach import measure
+from notifications import checkups
 from probes.models import Check, CurrentVerdict, Location, Policy
 from probes.verdict import Publish, Word, gravity
 from subscribers.models import Role, State, Subscription
 
 ROWS_MAX = 20  # of each kind on the screen; the records behind hold the rest
-BROADCASTS_MAX = 5
-PROGRESS_SHOWN = timedelta(hours=6)
 PLACES_TO_PUBLISH_ALONE = 3  # contract.md, "Detection", Quorum
-# Nothing from elsewhere, nothing inline: security.md, "XSS/markup".
-CSP = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; font-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
+EXPIRY_WARNED = timedelta(days=14)
 _SAID = {
     Word.UP: "working",
     Word.SLOW_BURN: "fails now and then",
@@ -46,9 +37,6 @@ _SAID = {
     Word.UNKNOWN: "unknown",
     "": "not judged yet",
 }
-
-P = ParamSpec("P")
-View = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,46 +73,18 @@ class Open:
     components: str
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """How far one channel has come."""
-
-    channel: str
-    accepted: int
-    waiting: int
-    failed: int
-    quiet: int  # superseded or suppressed: not to be told
-
-    @property
-    def everyone(self) -> int:
-        return self.accepted + self.waiting + self.failed
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    broadcast: Broadcast
-    title: str
-    bars: Sequence[Bar]
-    is_running: bool
-
-
-def protected(view: View[P]) -> View[P]:
-    """Staff only, never cached, under the strict policy."""
-
-    def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-        response = view(request, *args, **kwargs)
-        response["Content-Security-Policy"] = CSP
-        return response
-
-    return never_cache(staff_member_required(guarded, login_url="admin:login"))
-
-
-@protected
+@allowed(Right.SEE)
 @require_safe
 def console(request: HttpRequest) -> HttpResponse:
-    now, page = timezone.now(), reads.the_page()
-    rows, line = seen(), health.take(now)
-    shown = {
+    """The whole screen, or its live part alone when htmx asks for it."""
+    name = "desk/_live.html" if request.headers.get("HX-Request") else "desk/console.html"
+    return render(request, name, shown(request, timezone.now()))
+
+
+def shown(request: HttpRequest, now: datetime) -> dict[str, Any]:  # Any: what the template shows
+    page, rows, line = reads.the_page(), seen(), health.take(now)
+    held = access.rights_of(request.user)
+    return {
         "page": page,
         "now": now,
         "zone": page.time_zone,
@@ -132,18 +92,22 @@ def console(request: HttpRequest) -> HttpResponse:
         "seen": rows,
         "drafts": drafts(page, now),
         "open": opened(page, now),
-        "progress": progress(now),
-        "channels": settings.CHANNELS,
-        "warnings": warnings(),
+        "progress": progress.newest(now),
+        "calls": [
+            (row, span(row.calls_after - now)) for row in waking.waiting(now) if row.calls_after
+        ],
+        "channels": health.channels(now),
+        "warnings": warnings(request),
         "health": line,
         "silent": [
             *([line.problem] if line.problem else []),
             *(f"{p.name} {_stale(p)}" for p in line.parts if not p.is_fresh),
         ],
-        "may_act": request.user.has_perm("incidents.change_incident"),
+        "may_draft": Right.DRAFT in held,
+        "may_publish": Right.PUBLISH in held,
+        "may_brake": Right.BRAKE in held,
         "who": who(request),
     }
-    return render(request, "desk/console.html", shown)
 
 
 # --- what is shown ----------------------------------------------------------------------------------------------------
@@ -260,37 +224,7 @@ def _affected(row: Incident) -> str:
     return names or "no component named: goes to everyone"
 
 
-def progress(now: datetime) -> list[Progress]:
-    """Return how far the newest messages have come, per channel."""
-    rows = (
-        Broadcast.objects.filter(update_entry__isnull=False, created_at__gt=now - PROGRESS_SHOWN)
-        .select_related("update_entry", "incident")
-        .order_by("-id")[:BROADCASTS_MAX]
-    )
-    return [_progress(row) for row in rows]
-
-
-def _progress(row: Broadcast) -> Progress:
-    by_channel: dict[str, dict[str, int]] = {}
-    for count in health.delivery_counts(row.deliveries.all()):
-        by_channel.setdefault(count["channel"], {})[count["state"]] = count["number"]
-    bars = [_bar(channel, states) for channel, states in sorted(by_channel.items())]
-    running = row.halted_at is None and (
-        row.fanned_out_at is None or any(bar.waiting for bar in bars)
-    )
-    title = f"{row.incident.name if row.incident else ''}: {row.update_entry.status if row.update_entry else ''}"
-    return Progress(row, title, bars, running)
-
-
-def _bar(channel: str, states: dict[str, int]) -> Bar:
-    counts = measure(states, [], since=timezone.now()).counts
-    label = settings.CHANNELS.get(channel, (channel, ""))[0]
-    failed = counts["refused"] + counts["failed"] + counts["unknown"]
-    quiet = counts["superseded"] + counts["suppressed"]
-    return Bar(label, counts["accepted"], counts["pending"], failed, quiet)
-
-
-def warnings() -> list[str]:
+def warnings(request: HttpRequest) -> list[str]:
     """Return what is wrong with the arrangement itself: it stands until somebody mends it."""
     found = []
     if not Subscription.objects.filter(role=Role.OPERATOR, state=State.ACTIVE).exists():
@@ -304,7 +238,13 @@ def warnings() -> list[str]:
         found.append("If this system dies, nobody is told: HEARTBEAT_URL is not set.")
     if not settings.CHANNELS:
         found.append("No channel is configured: only the page, its feeds and the banner can speak.")
-    return found + _few_places()
+    return (
+        found
+        + checkups.problems(timezone.now())
+        + _few_places()
+        + _of_access(request)
+        + _of_credentials()
+    )
 
 
 def _few_places() -> list[str]:
@@ -325,6 +265,37 @@ def _few_places() -> list[str]:
     ]
 
 
+def _of_access(request: HttpRequest) -> list[str]:
+    found = [word for word in (breakglass.warning(), drill.warning(timezone.now())) if word]
+    if not settings.DESK_MFA:
+        found.append(
+            "Publishing takes a password only here: a second factor is asked for when SITE_URL is https, or with DESK_MFA=on."
+        )
+    elif Right.PUBLISH in access.rights_of(request.user) and not access.has_second_factor(
+        request.user
+    ):
+        found.append(
+            "You have no second factor yet, and cannot publish to everyone: add one under your name."
+        )
+    if not settings.ADVICE_APPROVED_BY:
+        found.append(
+            "No clinician has approved the words of what to do here: ADVICE_APPROVED_BY is not set."
+        )
+    return found
+
+
+def _of_credentials() -> list[str]:
+    """Keys that end soon are told before they do."""
+    now = timezone.now()
+    keys = ApiKey.objects.filter(
+        revoked_at__isnull=True, expires_at__gt=now, expires_at__lt=now + EXPIRY_WARNED
+    )
+    return [
+        f"The API key “{key.name}” ends on {key.expires_at:%Y-%m-%d}: make its successor."
+        for key in keys.order_by("expires_at")[:ROWS_MAX]
+    ]
+
+
 def _stale(part: health.Part) -> str:
     if part.why:
         return part.why
@@ -333,79 +304,3 @@ def _stale(part: health.Part) -> str:
         if part.age_s is None
         else f"silent for {span(timedelta(seconds=part.age_s))}"
     )
-
-
-def span(length: timedelta) -> str:
-    """Return a length as people say it: "42 s", "12 min", "1 h 08 min"."""
-    seconds = max(0, int(length.total_seconds()))
-    if seconds < 60:
-        return f"{seconds} s"
-    hours, minutes = divmod(seconds // 60, 60)
-    if hours >= 48:
-        return f"{hours // 24} days"
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
-
-
-def ago(at: datetime, now: datetime) -> str:
-    return f"{span(now - at)} ago"
-
-
-# --- what is done -----------------------------------------------------------------------------------------------------
-
-
-def acting(view: View[P]) -> View[P]:
-    """A button: POST only, with the right to it; a refusal is a sentence on the screen."""
-
-    def pressed(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-        if not request.user.has_perm("incidents.change_incident"):
-            raise PermissionDenied
-        try:
-            return view(request, *args, **kwargs)
-        except (Refused, IllegalMove) as error:
-            messages.error(request, str(error))
-            return redirect("desk:console")
-
-    return protected(require_POST(pressed))
-
-
-@acting
-def publish_draft(request: HttpRequest, uid: str) -> HttpResponse:
-    incident = get_object_or_404(Incident, uid=uid)
-    services.publish_draft(incident, actor=who(request), by_person=True, now=timezone.now())
-    messages.success(request, f"Published: {incident.name}")
-    return redirect("desk:console")
-
-
-@acting
-def veto_draft(request: HttpRequest, uid: str) -> HttpResponse:
-    incident = get_object_or_404(Incident, uid=uid)
-    services.veto(incident, actor=who(request), now=timezone.now())
-    messages.success(request, f"Vetoed, does not go out: {incident.name}")
-    return redirect("desk:console")
-
-
-@acting
-def publish_follow_up(request: HttpRequest, uid: str) -> HttpResponse:
-    update = get_object_or_404(Update.objects.select_related("incident__page"), uid=uid)
-    services.publish_drafted_update(update, actor=who(request), by_person=True, now=timezone.now())
-    messages.success(request, f"Published: {update.incident.name}")
-    return redirect("desk:console")
-
-
-@acting
-def veto_follow_up(request: HttpRequest, uid: str) -> HttpResponse:
-    update = get_object_or_404(Update.objects.select_related("incident__page"), uid=uid)
-    services.veto(update, actor=who(request), now=timezone.now())
-    messages.success(request, f"Vetoed, does not go out: {update.incident.name}")
-    return redirect("desk:console")
-
-
-@acting
-def halt(request: HttpRequest, pk: int) -> HttpResponse:
-    """The brake: no new message of this broadcast leaves."""
-    broadcast = get_object_or_404(Broadcast, pk=pk)
-    now = timezone.now()
-    outbox.halt(broadcast, now=now)
-    services.audit(actor=who(request), action="halt", subject=str(broadcast.pk), now=now)
-    messages.success(request, "Halted: no new message of it leaves.")
-    return redirect("desk:console")

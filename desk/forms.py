@@ -1,7 +1,6 @@
 """What staff type: an incident, an update, a maintenance; and how it becomes a verb of the core."""
 
 import secrets
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,14 +14,16 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
+from desk import advice
 from desk.preview import Draft
-from incidents import reads
+from incidents import reads, recurring
 from incidents.lifecycle import (
     NEXT,
     OPEN,
     Audience,
     ComponentStatus,
     Impact,
+    Refused,
     Status,
 )
 from incidents.models import BODY_CHARS_MAX, NAME_CHARS_MAX, Component, Incident, Page, Template
@@ -52,6 +53,12 @@ def make_key() -> str:
 def _text(rows: int) -> forms.Textarea:
     widget: forms.Textarea = UnfoldAdminTextareaWidget(attrs={"rows": rows})
     return widget
+
+
+LOCKED = (
+    "What to do is locked while a critical component is affected: it is chosen by what is known to work. "
+    "Empty this field, and put facts into the text."
+)
 
 
 class Speech(forms.Form):
@@ -89,7 +96,78 @@ class Speech(forms.Form):
         raise NotImplementedError
 
 
-class Told(Speech):
+class Advised(Speech):
+    """Speech about trouble: what to do is chosen by what is known to work, wherever a critical component is affected."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: Django's
+        super().__init__(*args, **kwargs)
+        before = _known_before(self.incident)
+        choices = [(word.value, word.value) for word in advice.Known]
+        for name, label in advice.VARIABLES.items():
+            self.fields[name] = forms.ChoiceField(
+                label=label, choices=choices, required=False, initial=before.get(name, advice.Known.UNKNOWN.value),
+                widget=UnfoldAdminSelectWidget,
+            )  # fmt: skip
+        self.fields["what_to_do"].label = "What to do, in your words"
+        self.fields["what_to_do"].help_text = "Only where no critical component is affected."
+
+    @property
+    def known_fields(self) -> list[forms.BoundField]:
+        return [self[name] for name in advice.VARIABLES]
+
+    def known(self) -> dict[str, str]:
+        return {name: word.value for name, word in advice.read(self.cleaned_data).items()}
+
+    def is_critical(self) -> bool:
+        """Whether the approved block is said: for critical components, and for trouble that names none."""
+        affected = self.affected_components()
+        return not affected or any(row.critical for row in affected)
+
+    def affected_components(self) -> list[Component]:
+        raise NotImplementedError
+
+    def is_over(self) -> bool:
+        return self.cleaned_data.get("status") == Status.RESOLVED
+
+    def advice(self) -> str:
+        """Return what to do: locked words, or the writer's own."""
+        if not self.is_critical():
+            return str(self.cleaned_data.get("what_to_do") or "")
+        if self.is_over():
+            return advice.all_clear(self.missed(), time_zone=self.page.time_zone)
+        return advice.block(advice.read(self.cleaned_data))
+
+    def missed(self) -> tuple[datetime, datetime] | None:
+        return None
+
+    def clean(self) -> dict[str, Any]:  # Any: Django's cleaned data
+        said = super().clean() or {}
+        own = (said.get("what_to_do") or "").strip()
+        if own and self.is_critical() and not self._is_approved(own):
+            self.add_error("what_to_do", LOCKED)
+        return said
+
+    def _is_approved(self, own: str) -> bool:
+        """A template's words were approved before the night; the block takes their place without a complaint."""
+        mine = (
+            self.incident.updates.filter(published_at__isnull=True, what_to_do=own)
+            if self.incident
+            else None
+        )
+        return Template.objects.filter(page=self.page, what_to_do=own).exists() or bool(
+            mine and mine.exists()
+        )
+
+
+def _known_before(incident: Incident | None) -> dict[str, str]:
+    """Return what was known when the incident was last spoken of."""
+    if incident is None:
+        return {}
+    newest = incident.updates.exclude(known={}).order_by("-id").first()
+    return dict(newest.known) if newest else {}
+
+
+class Told(Advised):
     """Speech with components, a promise and an audience."""
 
     next_update_in = forms.ChoiceField(
@@ -120,6 +198,9 @@ class Told(Speech):
     def component_fields(self) -> list[forms.BoundField]:
         return [self[name] for name in self.components]
 
+    def affected_components(self) -> list[Component]:
+        return list(self.states())
+
     def states(self) -> dict[Component, ComponentStatus]:
         chosen = {row: self.cleaned_data.get(name) for name, row in self.components.items()}
         return {row: ComponentStatus(status) for row, status in chosen.items() if status}
@@ -132,6 +213,7 @@ class DeclareForm(Told):
     )  # fmt: skip
     status = forms.ChoiceField(
         choices=[(status.value, status.value.capitalize()) for status in (*OPEN, Status.RESOLVED)],
+        initial=Status.INVESTIGATING.value,
         widget=UnfoldAdminSelectWidget,
     )
     impact = forms.ChoiceField(
@@ -148,16 +230,18 @@ class DeclareForm(Told):
         label="Own words for X", required=False, max_length=TWEET_CHARS_MAX, widget=_text(2),
         help_text="Empty: made from the text.",
     )  # fmt: skip
+    seen = forms.IntegerField(widget=forms.HiddenInput, required=False)
     field_order = ("name", "status", "body", "what_to_do", "next_update_in")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: Django's
         super().__init__(*args, **kwargs)
         self.fields["next_update_in"].initial = USUAL_PROMISE
+        self.fields["seen"].initial = newest_incident(self.page)
 
     def draft(self, now: datetime) -> Draft:
         said = self.cleaned_data
         return Draft(
-            name=said["name"], status=Status(said["status"]), body=said["body"], what_to_do=said["what_to_do"],
+            name=said["name"], status=Status(said["status"]), body=said["body"], what_to_do=self.advice(),
             components=self.states(), next_update_by=self.next_update_by(now), audience=self.audience,
             impact=Impact(said["impact"]) if said["impact"] else None, social=said["social"],
             custom_tweet=said["custom_tweet"],
@@ -170,6 +254,15 @@ class UpdateForm(Told):
         label="Own words for X", required=False, max_length=TWEET_CHARS_MAX, widget=_text(2)
     )
     seen = forms.IntegerField(widget=forms.HiddenInput)
+    missed_from = forms.DateTimeField(
+        label="Alerts may have been missed from", required=False,
+        widget=UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"}),
+    )  # fmt: skip
+    missed_until = forms.DateTimeField(
+        label="until",
+        required=False,
+        widget=UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"}),
+    )
     field_order = ("status", "body", "what_to_do", "next_update_in")
     untouched = "as it is"
 
@@ -183,25 +276,34 @@ class UpdateForm(Told):
         self.fields["seen"].initial = reads.newest_number(self.incident)
         self.fields["next_update_in"].initial = USUAL_PROMISE
 
-    def clean(self) -> dict[str, Any]:  # Any: Django's cleaned data
-        """Refuse to speak over a colleague whose words one has not seen."""
-        said = super().clean() or {}
+    def affected_components(self) -> list[Component]:
         assert self.incident is not None, "an update belongs to an incident"
-        newest = self.incident.updates.filter(number__isnull=False).order_by("-number").first()
-        is_twin = self.incident.updates.filter(key=said.get("key") or "-").exists()
-        if newest and not is_twin and newest.number != said.get("seen"):
-            self.data = {**self.data.dict(), "seen": str(newest.number)}  # type: ignore[attr-defined]  # a QueryDict
-            raise forms.ValidationError(
-                f"Meanwhile {newest.speaker or 'somebody'} said ({newest.status}): “{newest.body}” "
-                "Change your text if it needs to, then press again."
-            )
+        return [row.component for row in self.incident.affected.select_related("component")] + list(
+            self.states()
+        )
+
+    def missed(self) -> tuple[datetime, datetime] | None:
+        start, end = self.cleaned_data.get("missed_from"), self.cleaned_data.get("missed_until")
+        return (
+            (start.replace(tzinfo=self.zone), end.replace(tzinfo=self.zone))
+            if start and end
+            else None
+        )
+
+    def clean(self) -> dict[str, Any]:  # Any: Django's cleaned data
+        said = super().clean() or {}
+        start, end = said.get("missed_from"), said.get("missed_until")
+        if (start is None) != (end is None):
+            self.add_error("missed_until", "The window needs both ends; empty both to name none.")
+        elif start and end and end < start:
+            self.add_error("missed_until", "The window ends before it begins.")
         return said
 
     def draft(self, now: datetime) -> Draft:
         said = self.cleaned_data
         assert self.incident is not None, "an update belongs to an incident"
         return Draft(
-            name=self.incident.name, status=Status(said["status"]), body=said["body"], what_to_do=said["what_to_do"],
+            name=self.incident.name, status=Status(said["status"]), body=said["body"], what_to_do=self.advice(),
             components=self.states(), next_update_by=self.next_update_by(now), audience=self.audience,
             custom_tweet=said["custom_tweet"], social=self.incident.social,
         )  # fmt: skip
@@ -209,6 +311,13 @@ class UpdateForm(Told):
 
 class ReopenForm(Told):
     untouched = "not affected"
+
+    def affected_components(self) -> list[Component]:
+        assert self.incident is not None, "only an incident can be reopened"
+        return [row.component for row in self.incident.affected.select_related("component")] + list(
+            self.states()
+        )
+
     field_order = ("body", "what_to_do", "next_update_in")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: Django's
@@ -220,7 +329,7 @@ class ReopenForm(Told):
         said = self.cleaned_data
         assert self.incident is not None, "only an incident can be reopened"
         return Draft(
-            name=self.incident.name, status=Status.INVESTIGATING, body=said["body"], what_to_do=said["what_to_do"],
+            name=self.incident.name, status=Status.INVESTIGATING, body=said["body"], what_to_do=self.advice(),
             components=self.states(), next_update_by=self.next_update_by(now), audience=Audience.EVERYONE,
             social=self.incident.social,
         )  # fmt: skip
@@ -246,27 +355,34 @@ class RetractForm(Speech):
         )  # fmt: skip
 
 
-class PublishDraftForm(Speech):
-    """A draft's text, changed on the way if need be."""
+class PublishDraftForm(Told):
+    """A draft, changed on the way if need be."""
+
+    name = forms.CharField(
+        label="What readers notice", max_length=NAME_CHARS_MAX, widget=UnfoldAdminTextInputWidget
+    )
+    field_order = ("name", "body", "what_to_do", "next_update_in")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: Django's
         super().__init__(*args, **kwargs)
         assert self.incident is not None, "a draft belongs to an incident"
+        self.fields.pop("tell")
         text = self.incident.updates.filter(published_at__isnull=True).order_by("id").first()
-        self.text = text
+        self.fields["name"].initial = self.incident.name
+        self.fields["next_update_in"].initial = USUAL_PROMISE
+        for row in self.incident.affected.all():
+            self.fields[f"component_{row.component_id}"].initial = row.status
         if text:
             self.fields["body"].initial = text.body
             self.fields["what_to_do"].initial = text.what_to_do
 
     def draft(self, now: datetime) -> Draft:
         assert self.incident is not None, "a draft belongs to an incident"
-        rows = self.incident.affected.select_related("component")
         override = self.incident.impact_override
         return Draft(
-            name=self.incident.name, status=Status(self.incident.status), body=self.cleaned_data["body"],
-            what_to_do=self.cleaned_data["what_to_do"], audience=Audience.EVERYONE, social=self.incident.social,
-            components={row.component: ComponentStatus(row.status) for row in rows},
-            next_update_by=self.text.next_update_by if self.text else None,
+            name=self.cleaned_data["name"], status=Status(self.incident.status), body=self.cleaned_data["body"],
+            what_to_do=self.advice(), audience=Audience.EVERYONE, social=self.incident.social,
+            components=self.states(), next_update_by=self.next_update_by(now),
             impact=Impact(override) if override else None,
         )  # fmt: skip
 
@@ -296,6 +412,14 @@ class ScheduleForm(Speech):
     tell = forms.BooleanField(
         label="Tell subscribers", required=False, initial=True, widget=UnfoldBooleanSwitchWidget
     )
+    remind_before = forms.ChoiceField(
+        label="Reminder", required=False, widget=UnfoldAdminSelectWidget,
+        choices=[("", "none"), ("3600", "1 h before"), ("14400", "4 h before"), ("86400", "a day before")],
+    )  # fmt: skip
+    rule = forms.CharField(
+        label="Comes again", required=False, max_length=NAME_CHARS_MAX, widget=UnfoldAdminTextInputWidget,
+        help_text="Empty: once. Else an RRULE, such as FREQ=WEEKLY or FREQ=MONTHLY;BYDAY=1SU, on the wall clock.",
+    )  # fmt: skip
     field_order = ("name", "scheduled_for", "scheduled_until", "body", "what_to_do", "affected")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: Django's
@@ -315,7 +439,16 @@ class ScheduleForm(Speech):
             self.add_error("scheduled_until", "The window ends before it begins.")
         if end and end <= timezone.now():
             self.add_error("scheduled_until", "The window lies in the past.")
+        if start and said.get("rule"):
+            try:
+                recurring.parse(said["rule"], starts_at=start, time_zone=self.page.time_zone)
+            except Refused as error:
+                self.add_error("rule", str(error))
         return said
+
+    def remind_before_s(self) -> timedelta | None:
+        seconds = self.cleaned_data["remind_before"]
+        return timedelta(seconds=int(seconds)) if seconds else None
 
     def draft(self, now: datetime) -> Draft:
         said = self.cleaned_data
@@ -326,11 +459,79 @@ class ScheduleForm(Speech):
         )  # fmt: skip
 
 
-def from_template(template: Template) -> Mapping[str, str]:
-    """Return what a template puts into the form."""
+class BackfillForm(Told):
+    """What was not written down at the time."""
+
+    name = forms.CharField(
+        label="What readers noticed", max_length=NAME_CHARS_MAX, widget=UnfoldAdminTextInputWidget
+    )
+    started_at = forms.DateTimeField(
+        label="Began", widget=UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"})
+    )
+    ended_at = forms.DateTimeField(
+        label="Ended", widget=UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"})
+    )
+    field_order = ("name", "started_at", "ended_at", "body")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: Django's
+        super().__init__(*args, **kwargs)
+        for name in ("tell", "next_update_in", "what_to_do", *advice.VARIABLES):
+            self.fields.pop(name)
+        for name in ("started_at", "ended_at"):
+            self.fields[name].help_text = f"In the page's time zone, {self.page.time_zone}."
+
+    @property
+    def known_fields(self) -> list[forms.BoundField]:
+        return []
+
+    def clean(self) -> dict[str, Any]:  # Any: Django's cleaned data
+        said = super().clean() or {}
+        for name in ("started_at", "ended_at"):
+            if said.get(name):
+                said[name] = said[name].replace(tzinfo=self.zone)
+        start, end = said.get("started_at"), said.get("ended_at")
+        if start and end and end <= start:
+            self.add_error("ended_at", "It ends before it begins.")
+        elif end and end > timezone.now():
+            self.add_error("ended_at", "It has not ended yet; declare it instead.")
+        return said
+
+    def draft(self, now: datetime) -> Draft:
+        said = self.cleaned_data
+        return Draft(
+            name=said["name"], status=Status.RESOLVED, body=said["body"], what_to_do="", components=self.states(),
+            next_update_by=None, audience=Audience.NOBODY, social=False,
+        )  # fmt: skip
+
+
+def newest_incident(page: Page) -> int:
+    """Return the row id of the newest incident: who declares after it has not seen what came later."""
+    return (
+        Incident.objects.filter(page=page).order_by("-pk").values_list("pk", flat=True).first() or 0
+    )
+
+
+def from_template(template: Template) -> dict[str, str]:
+    """Return what a template puts into the form: its words, and how its components are by its impact."""
     promise = str(template.next_update_in_s or "")
     known = {value for value, _ in PROMISES}
+    state = _HURT.get(template.impact, ComponentStatus.MAJOR_OUTAGE)
     return {
         "name": template.name, "body": template.body, "what_to_do": template.what_to_do,
         "impact": template.impact, "next_update_in": promise if promise in known else USUAL_PROMISE,
+        **{f"component_{row.pk}": state.value for row in components_of(template)},
     }  # fmt: skip
+
+
+_HURT = {
+    Impact.MINOR.value: ComponentStatus.DEGRADED_PERFORMANCE,
+    Impact.MAJOR.value: ComponentStatus.PARTIAL_OUTAGE,
+}
+
+
+def components_of(template: Template) -> list[Component]:
+    """Return the template's own components, else those whose policies speak with it."""
+    own = list(template.components.all())
+    return own or list(
+        Component.objects.filter(page=template.page, policies__template=template.slug).distinct()
+    )

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypedDict, cast
 
+from django.conf import settings
 from django.db import DatabaseError
 from django.db.models import Count, Max, QuerySet
 
 from desk import ground
 from incidents.lifecycle import ACTIVE
 from incidents.models import Incident, Pulse
-from notifications.models import Delivery
+from notifications.models import Delivery, Pace
 from probes.models import Check, Location
 from probes.verdict import BLIND_AFTER_S, blind_after_s
 
@@ -120,3 +121,26 @@ def delivery_counts(rows: QuerySet[Delivery]) -> Iterable[Counted]:
     return cast(
         Iterable[Counted], rows.order_by().values("channel", "state").annotate(number=Count("id"))
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelState:
+    """How one channel is, in words."""
+
+    label: str
+    is_well: bool
+    said: str
+
+
+def channels(now: datetime) -> list[ChannelState]:
+    """Return each configured channel, with why it waits when its provider asked for that."""
+    held = {row.channel: row for row in Pace.objects.filter(held_until__gt=now)}
+    return [
+        ChannelState(label, name not in held, _held(held[name], now) if name in held else "ready")
+        for name, (label, _) in settings.CHANNELS.items()
+    ]
+
+
+def _held(row: Pace, now: datetime) -> str:
+    assert row.held_until is not None, "filtered"
+    return f"waits until {row.held_until:%H:%M:%S} UTC: {row.why or 'the provider asked us to'}"

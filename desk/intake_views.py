@@ -11,6 +11,7 @@ from django.views.decorators.http import require_POST
 from pydantic import BaseModel, Field, ValidationError
 
 from desk import intake, keys, mappings
+from desk.api.failures import sentence
 from desk.intake import Alert
 from desk.models import IntakeMapping
 
@@ -109,8 +110,7 @@ def _answer(request: HttpRequest, read: Callable[[Any], list[Alert]]) -> HttpRes
         return _error(400, "the body is not JSON: it is nested too deep")
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the body"
-        return _error(422, f"{where}: {first['msg']}")
+        return _error(422, sentence(first["loc"], first))
     except ValueError as error:
         return _error(400, f"the body is not JSON: {error}")
     return JsonResponse(
@@ -130,5 +130,5 @@ def _refuse_key(request: HttpRequest) -> HttpResponse | None:
     )
 
 
-def _error(status: int, sentence: str) -> JsonResponse:
-    return JsonResponse({"error": sentence, "message": sentence}, status=status)
+def _error(status: int, said: str) -> JsonResponse:
+    return JsonResponse({"error": said, "message": said}, status=status)

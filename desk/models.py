@@ -1,7 +1,8 @@
-"""The nouns of the hands: keys to the API, rules for alerts, alerts that came in."""
+"""The nouns of the hands: keys, rules for alerts, what is typed, drills, the sealed account."""
 
 from typing import ClassVar
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -10,6 +11,7 @@ from incidents.models import NAME_CHARS_MAX, Component, Incident, Template
 
 HASH_CHARS = 64  # SHA-256 in hexadecimal
 FINGERPRINT_CHARS_MAX = 128
+PLACE_CHARS_MAX = 128
 MAPPING_CHARS_MAX = 16  # IntakeAlert.source
 # Statuspage allows 60 a minute for each key; a machine of one's own can take more (accept_doors measures it).
 REQUESTS_PER_MINUTE = 3_000
@@ -80,6 +82,55 @@ class AppliedSite(models.Model):
 
     def __str__(self) -> str:
         return f"applied at {self.at:%Y-%m-%d %H:%M}"
+
+
+class SavedForm(models.Model):
+    """What somebody has typed and not sent yet, kept as it is typed; one for each person and place."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
+    place = models.CharField(max_length=PLACE_CHARS_MAX)
+    words = models.JSONField(default=dict)
+    saved_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["user", "place"], name="typed_once_a_place")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.place} by {self.user_id}"
+
+
+class Drill(models.Model):
+    """A rehearsal: a test notice by every channel, and how long each took."""
+
+    started_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    by = models.CharField(max_length=NAME_CHARS_MAX)
+    passed = models.BooleanField(null=True)
+    results = models.JSONField(default=dict, help_text="channel -> passed, seconds, why")
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+
+    def __str__(self) -> str:
+        return f"drill of {self.started_at:%Y-%m-%d %H:%M}"
+
+
+class BreakGlass(models.Model):
+    """An account for when nobody else can get in: sealed until it is used, and its use is an alarm."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, models.CASCADE, primary_key=True, related_name="break_glass"
+    )
+    sealed_at = models.DateTimeField(default=timezone.now)
+    opened_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = "break-glass account"
+
+    def __str__(self) -> str:
+        return f"{self.user_id}: {'opened' if self.opened_at else 'sealed'}"
 
 
 class IntakeMapping(models.Model):

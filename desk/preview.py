@@ -18,13 +18,15 @@ from incidents.lifecycle import (
     is_maintenance,
 )
 from incidents.models import UID_CHARS, Component, Incident, Page
-from notifications import outbox, routing
-from notifications.messages import update_notice
+from notifications import estimating, routing
+from notifications.channels.sms import sms_text
+from notifications.estimating import Estimate
+from notifications.messages import Notice, gsm7_misfits, update_notice
 from notifications.models import Broadcast
 from subscribers.models import Role
 
 # Stands for the id that publishing will give: lengths are counted with it.
-NO_UID_YET = "·" * UID_CHARS
+NO_UID_YET = "x" * UID_CHARS
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class Words:
     people: int | None
     urgent: bool = False
     is_account: bool = False
+    estimate: Estimate | None = None
+    why: str = ""  # what makes it longer, or cannot be sent as it is written
 
 
 def of_draft(
@@ -68,9 +72,18 @@ def of_draft(
     broadcast = Broadcast(incident=incident, number=update.number)
     legs = {leg.channel: leg for leg in routing.plan(said, update, settings.CHANNELS)}
     return [
-        _words(name, label, legs.get(name), broadcast, (fact, said, update))
+        _words(name, label, legs.get(name), broadcast, (fact, said, update), now)
         for name, (label, _) in settings.CHANNELS.items()
     ]
+
+
+def as_published(
+    page: Page, draft: Draft, *, now: datetime, incident: Incident | None = None
+) -> tuple[PageFact, IncidentFact, UpdateFact]:
+    """Return page, incident and update as they would stand after publishing."""
+    fact = reads.page_fact(page)
+    before = _fact(incident) if incident and incident.published_at else None
+    return fact, *_as_published(fact, draft, before, now)
 
 
 def total(rows: Sequence[Words]) -> int:
@@ -84,6 +97,7 @@ def _words(
     leg: routing.Leg | None,
     broadcast: Broadcast,
     facts: tuple[PageFact, IncidentFact, UpdateFact],
+    now: datetime,
 ) -> Words:
     if leg is None:
         return Words(name, label, "", None)
@@ -96,14 +110,25 @@ def _words(
         language=page.languages[0],
         url=f"{page.url}/{folder}/{incident.uid}",
     )
+    found = estimating.estimate(leg, broadcast, now=now, notice=notice)
     return Words(
         channel=name,
         label=label,
         text=settings.OPEN_CHANNELS[name].preview(notice),
-        people=outbox.audience(leg, broadcast).count(),  # the very query that fan-out runs
+        people=found.people,
         urgent=leg.urgent,
         is_account=leg.role == Role.SOCIAL,
+        estimate=found,
+        why=_dear(name, notice),
     )
+
+
+def _dear(channel: str, notice: Notice) -> str:
+    """Name the characters that make a text message dearer."""
+    misfits = gsm7_misfits(sms_text(notice)) if channel == "sms" else ()
+    verb = "is" if len(misfits) == 1 else "are"
+    why = f"{' '.join(misfits[:5])} {verb} not in GSM-7: a part holds 70 characters instead of 160"
+    return why if misfits else ""
 
 
 def _fact(incident: Incident) -> IncidentFact:

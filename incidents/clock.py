@@ -1,8 +1,8 @@
-"""What falls due in the core: drafts, maintenance windows, promises."""
+"""What falls due in the core: drafts, maintenance windows and their reminders, promises; new entries of the audit are sealed."""
 
 from datetime import datetime, timedelta
 
-from incidents import services
+from incidents import promises, recurring, sealing, services
 from incidents.lifecycle import OPEN, CallReason, Refused, Status
 from incidents.models import Incident, Update
 
@@ -13,11 +13,15 @@ PROMISE_WARNING = timedelta(minutes=5)
 
 
 def tick(now: datetime) -> None:
-    """Publish due drafts, open and close windows, call operators before a promise lapses."""
+    """Publish due drafts, open and close windows, call operators before a promise lapses, speak when it has."""
     _publish_due(now)
+    _announce_series(now)
+    _remind(now)
     _open_windows(now)
     _close_windows(now)
     _warn_of_promises(now)
+    _speak_for_promises(now)
+    sealing.seal()
 
 
 def _publish_due(now: datetime) -> None:
@@ -77,3 +81,19 @@ def _warn_of_promises(now: datetime) -> None:
             incident=incident,
             now=now,
         )
+
+
+def _speak_for_promises(now: datetime) -> None:
+    for incident in promises.due(now)[:PASS_MAX]:
+        promises.speak(incident, now=now)
+
+
+def _announce_series(now: datetime) -> None:
+    for series in recurring.due(now)[:PASS_MAX]:
+        recurring.announce(series, now=now)
+
+
+def _remind(now: datetime) -> None:
+    due = Incident.objects.filter(remind_at__lte=now, published_at__isnull=False)
+    for incident in due.order_by("remind_at")[:PASS_MAX]:
+        recurring.remind(incident, now=now)

@@ -63,6 +63,10 @@ class Refused(ValueError):
     """What was asked contradicts what is there; the text is one sentence for the person who asked."""
 
 
+class Overtaken(Refused):
+    """Somebody else spoke since the form was opened; the text says what, so that nobody speaks over words unread."""
+
+
 REALTIME = (
     Status.INVESTIGATING,
     Status.IDENTIFIED,

@@ -68,10 +68,12 @@ def clear(metric: Metric, *, actor: str, now: datetime) -> None:
 
 
 @transaction.atomic
-def add_points(given: Mapping[str, Points], *, page: Page, now: datetime) -> dict[str, list[Any]]:
+def add_points(
+    given: Mapping[str, Points], *, page: Page, actor: str, now: datetime
+) -> dict[str, list[Any]]:
     """Write points by the metric's uid; the last value of a half minute wins. All or nothing; raises Refused.
 
-    Returns what was written: uid -> [(seconds, value)]. Figures are no decisions: they are not audited.
+    Returns what was written: uid -> [(seconds, value)]. The audit has one entry a call, however many points.
     """
     number = sum(len(points) for points in given.values())
     if number > POINTS_MAX:
@@ -92,6 +94,8 @@ def add_points(given: Mapping[str, Points], *, page: Page, now: datetime) -> dic
     MetricPoint.objects.filter(metric__in=rows.values(), at__lt=now - KEPT).delete()
     Metric.objects.filter(pk__in=[row.pk for row in rows.values()]).update(updated_at=now)
     Page.objects.filter(pk=page.pk).update(updated_at=now)
+    counted = {uid: len(points) for uid, points in written.items()}
+    services.audit(actor=actor, action="add_points", subject=page.uid, after=counted, now=now)
     return written
 
 

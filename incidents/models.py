@@ -194,6 +194,15 @@ class Incident(models.Model):
     scheduled_until = models.DateTimeField(null=True, blank=True)
     auto_in_progress = models.BooleanField(default=True)
     auto_completed = models.BooleanField(default=True)
+    remind_at = models.DateTimeField(
+        null=True, blank=True, help_text="When those who follow are reminded of a maintenance."
+    )
+    series = models.ForeignKey(
+        "Series", models.SET_NULL, null=True, blank=True, related_name="incidents"
+    )
+    merged_into = models.ForeignKey(
+        "self", models.SET_NULL, null=True, blank=True, related_name="merged"
+    )
     components = models.ManyToManyField(
         Component, through="IncidentComponent", related_name="incidents"
     )
@@ -262,6 +271,14 @@ class Update(models.Model):
     body = models.TextField(max_length=BODY_CHARS_MAX)
     what_to_do = models.TextField(blank=True, default="")
     custom_tweet = models.CharField(max_length=1000, blank=True, default="")
+    known = models.JSONField(
+        default=dict, blank=True, help_text="What was known to work: the block of advice."
+    )
+    calls_after = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="Nobody is woken by a call before; a second person may bring it forward.",
+    )
     changes = models.JSONField(
         default=list, blank=True
     )  # [{code, name, old_status, new_status}], as /api/v2 says it
@@ -314,6 +331,36 @@ class Update(models.Model):
 
     def __str__(self) -> str:
         return f"{self.status}: {self.body[:60]}"
+
+
+class Series(models.Model):
+    """A maintenance that comes again: its rule is an RRULE of RFC 5545, counted in its own time zone."""
+
+    uid = Uid()
+    page = models.ForeignKey(Page, models.CASCADE, related_name="series")
+    name = models.CharField(max_length=NAME_CHARS_MAX)
+    body = models.TextField(max_length=BODY_CHARS_MAX)
+    what_to_do = models.TextField(blank=True, default="", max_length=BODY_CHARS_MAX)
+    rule = models.CharField(max_length=NAME_CHARS_MAX)
+    starts_at = models.DateTimeField(help_text="The first window.")
+    time_zone = models.CharField(max_length=64, default="Etc/UTC")
+    duration_s = models.PositiveIntegerField()
+    announce_before_s = models.PositiveIntegerField(default=7 * 86_400)
+    remind_before_s = models.PositiveIntegerField(null=True, blank=True)
+    components = models.ManyToManyField(Component, blank=True, related_name="series")
+    next_at = models.DateTimeField(
+        null=True, blank=True, help_text="The next window that nobody was told of."
+    )
+    announce_at = models.DateTimeField(null=True, blank=True, db_index=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["name", "id"]
+        verbose_name_plural = "series"
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Call(models.Model):
@@ -435,9 +482,25 @@ class AuditEntry(models.Model):
     class Meta:
         ordering: ClassVar = ["-id"]
         verbose_name_plural = "audit entries"
+        indexes: ClassVar = [models.Index(fields=["subject"], name="audit_by_subject")]
 
     def __str__(self) -> str:
         return f"{self.actor} {self.action} {self.subject}"
+
+
+class AuditSeal(models.Model):
+    """A link of the chain over the audit: made a moment after the entry, never changed (migration 0005)."""
+
+    entry = models.OneToOneField(AuditEntry, models.PROTECT, primary_key=True, related_name="seal")
+    position = models.PositiveBigIntegerField(unique=True)
+    previous = models.CharField(max_length=64, unique=True)
+    hash = models.CharField(max_length=64)
+
+    class Meta:
+        ordering: ClassVar = ["position"]
+
+    def __str__(self) -> str:
+        return f"{self.position}: {self.hash[:12]}"
 
 
 class Pulse(models.Model):

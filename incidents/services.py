@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 
 from incidents import doorbell, reads, trace
 from incidents.lifecycle import (
@@ -14,6 +15,7 @@ from incidents.lifecycle import (
     CallReason,
     ComponentStatus,
     Impact,
+    Overtaken,
     Refused,
     Status,
     check_move,
@@ -31,6 +33,7 @@ from incidents.models import (
     Incident,
     IncidentComponent,
     Page,
+    Series,
     StatusChange,
     Template,
     Update,
@@ -72,12 +75,16 @@ def declare(
     template: Template | None = None,
     source: dict[str, Any] | None = None,
     metadata: dict[str, Any] | None = None,
+    known: dict[str, str] | None = None,
+    remind_at: datetime | None = None,
+    series: Series | None = None,
+    seen: int | None = None,
     key: str = "",
 ) -> Incident:
     """Open an incident, or keep it as a draft when not `published`; `publish_at` lets a draft go out by itself.
 
-    `impact` overrides what the components imply. The same `key` on this page declares once.
-    Raises Refused or IllegalMove in words.
+    `impact` overrides what the components imply. The same `key` on this page declares once. `seen` is the newest incident
+    (row id) that the writer knew of. Raises Refused, Overtaken or IllegalMove in words.
     """
     _check_text(name, body)
     check_move(None, status)
@@ -85,6 +92,7 @@ def declare(
     Page.objects.select_for_update().get(pk=page.pk)
     if key and (twin := Incident.objects.filter(page=page, updates__key=key).first()):
         return twin
+    _check_nobody_was_first(page, seen, components)
     incident = Incident.objects.create(
         page=page,
         name=name,
@@ -107,6 +115,8 @@ def declare(
         scheduled_until=scheduled_until,
         auto_in_progress=auto_in_progress,
         auto_completed=auto_completed,
+        remind_at=remind_at,
+        series=series,
     )
     IncidentComponent.objects.bulk_create(
         IncidentComponent(incident=incident, component=component, status=state)
@@ -121,6 +131,7 @@ def declare(
         audience=Audience.NOBODY if backfilled else audience,
         automatic=automatic,
         speaker=speaker,
+        known=known or {},
         key=key,
         next_update_by=next_update_by,
         created_at=now,
@@ -167,11 +178,21 @@ def publish_draft(
     now: datetime,
     body: str | None = None,
     what_to_do: str | None = None,
+    known: dict[str, str] | None = None,
     by_person: bool = False,
+    key: str = "",
+    components: Components | None = None,
+    name: str | None = None,
+    next_update_by: datetime | None = None,
 ) -> Update:
-    """Publish a drafted incident, its text changed on the way when given. A second press returns the same update."""
+    """Publish a drafted incident, its words changed on the way when given. A second press returns the same update.
+
+    With a `key` only the same key is the same press: words of somebody else are Overtaken.
+    """
     incident = _lock(incident)
     if incident.published_at:
+        if key and not incident.updates.filter(key=key).exists():
+            raise _overtaken(incident)
         return incident.updates.filter(number__isnull=False).order_by("number").first()  # type: ignore[return-value]  # a published incident has one
     if incident.vetoed_at:
         raise Refused(
@@ -186,6 +207,9 @@ def publish_draft(
         raise Refused(f'"{incident.name}" has no text to publish.')
     draft.body = draft.body if body is None else body
     draft.what_to_do = draft.what_to_do if what_to_do is None else what_to_do
+    draft.known = draft.known if known is None else known
+    draft.key, draft.next_update_by = key or draft.key, next_update_by or draft.next_update_by
+    incident.name = name or incident.name
     _check_text(incident.name, draft.body)
     if by_person:
         draft.automatic, draft.speaker = False, draft.speaker or actor
@@ -193,6 +217,10 @@ def publish_draft(
         row.component: ComponentStatus(row.status)
         for row in incident.affected.select_related("component")
     }
+    if components is not None:
+        incident.affected.exclude(component__in=list(components)).delete()
+        states = dict(components)
+        incident.impact = impact_of(states.values())
     _publish(incident, draft, components=states, actor=actor, now=now, opening=True)
     return draft
 
@@ -213,12 +241,19 @@ def publish_update(
     speaker: str = "",
     custom_tweet: str = "",
     impact: Impact | None = None,
+    known: dict[str, str] | None = None,
+    seen: int | None = None,
     key: str = "",
 ) -> Update:
-    """Say the next thing about a published incident. The same `key` is the same update."""
+    """Say the next thing about a published incident. The same `key` is the same update.
+
+    `seen` is the number of the newest update that the writer has read: over a later one nobody speaks (Overtaken).
+    """
     incident = _lock(incident)
     if key and (twin := incident.updates.filter(key=key).first()):
         return twin
+    if seen is not None and reads.newest_number(incident) != seen:
+        raise _overtaken(incident)
     _check_text(incident.name, body)
     if incident.published_at is None:
         raise Refused(f'"{incident.name}" is still a draft; publish the draft first.')
@@ -234,6 +269,7 @@ def publish_update(
         audience=audience,
         automatic=automatic,
         speaker=speaker,
+        known=known or {},
         key=key,
         next_update_by=next_update_by,
         created_at=now,
@@ -708,6 +744,38 @@ def _write_status(
         StatusChange.objects.create(
             component=component, status=status, at=now, incident=incident, actor=actor
         )
+
+
+def _overtaken(incident: Incident) -> Overtaken:
+    """Say what was published meanwhile."""
+    newest = incident.updates.filter(number__isnull=False).order_by("-number").first()
+    assert newest is not None, "only a published incident is overtaken"
+    at = f"{newest.published_at:%H:%M:%S}" if newest.published_at else "just now"
+    return Overtaken(
+        f"Meanwhile {newest.speaker or 'the machine'} said ({newest.status}, {at} UTC): “{newest.body}” Nothing of yours "
+        "was sent. Change your text if it needs to, then press again."
+    )
+
+
+def _check_nobody_was_first(page: Page, seen: int | None, components: Components) -> None:
+    """Two people who declare the same trouble make one incident: the second reads the first one's words."""
+    if seen is None:
+        return
+    newer = Incident.objects.filter(
+        page=page, pk__gt=seen, vetoed_at__isnull=True, backfilled=False
+    )
+    newer = newer.exclude(status__in=FINAL)
+    if components:
+        newer = newer.filter(Q(components__in=list(components)) | Q(components__isnull=True))
+    twin = newer.order_by("-pk").first()
+    if twin is None:
+        return
+    text = twin.updates.order_by("id").first()
+    raise Overtaken(
+        f"Meanwhile {(text and text.speaker) or 'the machine'} {'declared' if twin.published_at else 'drafted'} "
+        f"“{twin.name}”: “{text.body if text else ''}” Nothing of yours was sent. Post an update there, or press again "
+        "if yours is another trouble."
+    )
 
 
 def _lock(incident: Incident) -> Incident:

@@ -35,8 +35,8 @@ def timestamp(at: datetime, page: PageFact) -> str:
     The fraction is not optional: a client of Statuspage parses with `%S.%f%z`.
     """
     if page.time_zone in _UTC_NAMES:
-        utc = at.astimezone(UTC).replace(tzinfo=None)
-        return f"{utc.isoformat(timespec='milliseconds')}Z"
+        utc = at if at.tzinfo is UTC else at.astimezone(UTC)
+        return f"{utc.isoformat(timespec='milliseconds')[:-6]}Z"
     return at.astimezone(zone_of(page.time_zone)).isoformat(timespec="milliseconds")
 
 

@@ -17,7 +17,7 @@ from incidents.lifecycle import Audience
 from incidents.models import Update
 from notifications import routing
 from notifications.dbtime import database_now
-from notifications.models import Broadcast, Delivery, DeliveryState, Lane
+from notifications.models import SENT_FROM, Broadcast, Delivery, DeliveryState, Lane
 from notifications.opening import ENTRY_VALID
 from subscribers.models import State, Suppression
 
@@ -28,18 +28,22 @@ RELEASE = timedelta(seconds=1)
 # Broadcasts of one lane that take turns; more than so many at once are served as the first of them end.
 TURNS_MAX = 16
 HELD = (DeliveryState.PREPARED, DeliveryState.CALLING)
+# How a person is spoken to: deliveries of one batch share it, because they share the words.
+_MANNER = ("subscription__language", "subscription__time_zone", "subscription__discreet")
 _Row = TypeVar("_Row")
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Deliveries of one broadcast, one channel and one language, under one lease."""
+    """Deliveries of one broadcast, one channel, one language and one time zone, under one lease."""
 
     lease: str
     channel: str
     broadcast: int
     ids: tuple[int, ...]
     language: str = "en"
+    time_zone: str = ""
+    discreet: bool = False
 
 
 @transaction.atomic
@@ -79,7 +83,8 @@ def broadcasts_in(channel: str, lane: Lane, *, calls_only: bool = False) -> Iter
     rows = Delivery.objects.filter(channel=channel, lane=lane, state=DeliveryState.PENDING)
     if calls_only:
         rows = rows.filter(broadcast__call__isnull=False)
-    waiting = rows.order_by("broadcast_id").values_list("broadcast_id", flat=True)
+    # In the whole order of delivery_in_line: by the broadcast alone, PostgreSQL may prefer the ledger's other index.
+    waiting = rows.order_by("broadcast_id", "due_at", "id").values_list("broadcast_id", flat=True)
     after = 0
     for _ in range(TURNS_MAX):
         found = waiting.filter(broadcast_id__gt=after).first()
@@ -92,14 +97,14 @@ def broadcasts_in(channel: str, lane: Lane, *, calls_only: bool = False) -> Iter
 def _claim_of(broadcast: int, channel: str, lane: Lane, rows: int, now: datetime) -> Claim | None:
     due = _due(broadcast, channel, lane, now)
     # The first row is locked too: another worker may hold the very rows that look due.
-    first = _unlocked(due.values_list("subscription__language", flat=True), 1)
+    first = _unlocked(due.values_list(*_MANNER), 1)
     if not first:
         return None
-    language = str(first[0])
-    mine = due.filter(subscription__language=language)
+    manner = first[0]
+    mine = due.filter(**dict(zip(_MANNER, manner, strict=True)))
     # Two statements: as a sub-query of the UPDATE, PostgreSQL may run the locking SELECT once for each row.
     ids = tuple(_unlocked(mine.values_list("pk", flat=True), rows))
-    claimed = Claim(secrets.token_hex(16), channel, broadcast, ids, language)
+    claimed = Claim(secrets.token_hex(16), channel, broadcast, ids, *manner)
     _lease(ids, claimed, DeliveryState.PREPARED, now)
     return claimed
 
@@ -137,14 +142,14 @@ def _take_of(
     broadcast: int, channel: str, lane: Lane, rows: int, now: datetime
 ) -> tuple[Claim, list[Due]] | None:
     due = _due(broadcast, channel, lane, now)
-    first = _unlocked(due.values_list("subscription__language", flat=True), 1)
+    first = _unlocked(due.values_list(*_MANNER), 1)
     if not first:
         return None
-    language = str(first[0])
-    mine = _with_people(due.filter(subscription__language=language))
+    manner = first[0]
+    mine = _with_people(due.filter(**dict(zip(_MANNER, manner, strict=True))))
     found = [Due(*row) for row in _unlocked(mine, rows)]
     claimed = Claim(
-        secrets.token_hex(16), channel, broadcast, tuple(one.pk for one in found), language
+        secrets.token_hex(16), channel, broadcast, tuple(one.pk for one in found), *manner
     )
     standing = _standing(claimed, now)
     if standing.is_clear:
@@ -353,7 +358,7 @@ def release(claimed: Claim, ids: Sequence[int]) -> None:
 def waiting_channels(now: datetime) -> Iterable[tuple[str, bool, datetime]]:
     """Yield (channel, urgent, oldest due) for what is due and not claimed, a few index probes each."""
     for channel in settings.CHANNELS:
-        for lane in Lane:
+        for lane in SENT_FROM:
             due = Delivery.objects.filter(
                 channel=channel, lane=lane, state=DeliveryState.PENDING, due_at__lte=now
             ).order_by("due_at")

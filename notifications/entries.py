@@ -17,11 +17,11 @@ from subscribers import addresses
 from subscribers import services as people
 from subscribers.models import Letter, LetterKind
 
-NOTICES_KEPT = 64  # broadcasts × languages under way in one worker
+NOTICES_KEPT = 256  # broadcasts × languages × zones under way in one worker; about 10 KB each
 
 
-def notice(broadcast: Broadcast, language: str) -> Notice:
-    """Return what `broadcast` says in `language`."""
+def notice(broadcast: Broadcast, language: str, time_zone: str = "") -> Notice:
+    """Return what `broadcast` says in `language`; an update's times are in `time_zone`, or the page's."""
     page = reads.page_fact(reads.the_page())
     if broadcast.update_entry is not None and broadcast.incident_id is not None:
         incident = reads.incident_fact(
@@ -31,7 +31,9 @@ def notice(broadcast: Broadcast, language: str) -> Notice:
         url = (
             f"{page.url}/{'maintenance' if incident.is_maintenance else 'incidents'}/{incident.uid}"
         )
-        said = messages.update_notice(page, incident, update, language=language, url=url)
+        said = messages.update_notice(
+            page, incident, update, language=language, url=url, time_zone=time_zone
+        )
         return replace(said, machine=_machine(page, incident, update))
     if broadcast.call is not None:
         call = broadcast.call
@@ -87,17 +89,17 @@ def _letter(letter: Letter, language: str) -> Notice:
 
 
 @lru_cache(maxsize=NOTICES_KEPT)
-def _kept(broadcast_id: int, language: str, version: str) -> Notice:
+def _kept(broadcast_id: int, language: str, time_zone: str, version: str) -> Notice:
     found = Broadcast.objects.select_related(
         "update_entry", "call__incident", "letter__subscription"
     )
-    return notice(found.get(pk=broadcast_id), language)
+    return notice(found.get(pk=broadcast_id), language, time_zone)
 
 
-def kept_notice(broadcast: Broadcast, language: str) -> Notice:
-    """Return the notice, rendered once per broadcast, language and edit of the text."""
+def kept_notice(broadcast: Broadcast, language: str, time_zone: str = "") -> Notice:
+    """Return the notice, rendered once per broadcast, language, zone and edit of the text."""
     assert broadcast.pk is not None
     entry = broadcast.update_entry
     # The update's own id, too: a row id may come again in a database that was put back.
     version = f"{entry.uid} {entry.edited_at}" if entry else str(broadcast.created_at)
-    return _kept(broadcast.pk, language, version)
+    return _kept(broadcast.pk, language, time_zone, version)

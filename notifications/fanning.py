@@ -21,7 +21,7 @@ from django.db.models import (
 )
 
 from incidents import trace
-from notifications import routing
+from notifications import holding, routing, waking
 from notifications.models import HANDED_OVER, WAITING, Broadcast, Delivery, DeliveryState, Lane
 from subscribers.models import Role, State, Subscription, Suppression
 
@@ -103,10 +103,17 @@ def queue_chunk(broadcast_id: int, now: datetime) -> Chunk | None:
             log.info("broadcast %s is queued", broadcast.pk)
         return None
     after = int(broadcast.cursor.get(leg.channel, 0))
-    people_left = audience(leg, broadcast).filter(pk__gt=after).order_by("pk")
+    people_left = holding.wanted(audience(leg, broadcast), broadcast, now)
+    people_left = people_left.filter(pk__gt=after).order_by("pk")
     last = people_left.values_list("pk", flat=True)[CHUNK_ROWS - 1 : CHUNK_ROWS].first()
     chunk = people_left if last is None else people_left.filter(pk__lte=last)
     queued = _insert(broadcast, leg, chunk, now)
+    if leg.role == Role.SUBSCRIBER:
+        within = Subscription.objects.filter(channel=leg.channel, pk__gt=after)
+        within = within if last is None else within.filter(pk__lte=last)
+        holding.hold(broadcast, within, urgent=leg.urgent, now=now)
+    if leg.ladder:
+        waking.take_up(broadcast, chunk, now)
     broadcast.cursor[leg.channel] = "done" if last is None else last
     broadcast.save(update_fields=["cursor"])
     return Chunk(queued, _urgent_left(broadcast))
@@ -161,6 +168,7 @@ def _insert(
 ) -> int:
     """INSERT … SELECT: 40 times cheaper than a Python row each (house.md, "Choices argued")."""
     lane = Lane.URGENT if leg.urgent else Lane.BULK
+    due_at = now + waking.HELD_FOR if leg.ladder else now
     columns = {
         "broadcast_id": Value(broadcast.pk, IntegerField()),
         "subscription_id": F("pk"),
@@ -174,7 +182,7 @@ def _insert(
         ),
         "attempts": Value(0, IntegerField()),
         "maybe_sent": Value(False, BooleanField()),
-        "due_at": Value(now, DateTimeField()),
+        "due_at": Value(due_at, DateTimeField()),
         "lease": Value("", CharField()),
         "provider": Value("", CharField()),
         "provider_id": Value("", CharField()),

@@ -84,6 +84,7 @@ class Climb:
     softly: bool
     phones: Sequence[Phone]
     rings: Sequence[Ring] = ()
+    patience: timedelta = FIRST_CALL_AFTER  # the person's own time instead of the two minutes
     heard: bool = False
     over: bool = False
 
@@ -162,7 +163,7 @@ def quiet_ends_at(quiet: Quiet | None, now: datetime) -> datetime:
 def _first(climb: Climb, now: datetime) -> Step:
     if not climb.phones:
         return Done(Ended.NOBODY)
-    due = climb.began_at + (FIRST_CALL_AFTER if climb.softly else timedelta())
+    due = climb.began_at + (climb.patience if climb.softly else timedelta())
     if due > now:
         return Wait(due)
     return _call_next(climb, due, now)

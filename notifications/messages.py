@@ -1,10 +1,13 @@
 """What we say: facts become a Notice, and texts are measured as the channels measure them."""
 
+import gettext
 import re
 import unicodedata
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from incidents.facts import ComponentChange, IncidentFact, PageFact, UpdateFact
@@ -13,6 +16,12 @@ from incidents.lifecycle import OPEN, CallReason, ComponentStatus, Status
 # What a lock screen shows of a subject or a notification (look.md, "Email"; style.md, "Templates and pages").
 SUBJECT_CHARS_MAX = 90
 SHORT_CHARS_MAX = 140
+LOCALE = Path(__file__).resolve().parent.parent / "locale"
+
+
+def N_(text: str) -> str:  # noqa: N802  # gettext's own name
+    """Mark a sentence for the catalogues of locale/; say() translates it."""
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,7 @@ class Notice:
     headline: str = ""
     confirms: bool = False  # a letter that asks whether its receiver wants this; `url` confirms
     machine: str = ""  # an update as JSON in Statuspage's words, for programs
+    discreet: bool = False  # nothing of it may be read on a lock screen
 
 
 class LetterKind(StrEnum):
@@ -83,7 +93,9 @@ def update_notice(
             state=_state(incident, update, published_at, language),
             body=clean_block(update.body),
             what_to_do=what_to_do,
-            next_update_by=clock_time(promise, zone, on=published_at) if promise else "",
+            next_update_by=clock_time(promise, zone, on=published_at, language=language)
+            if promise
+            else "",
             url=url,
             language=language,
             sender=clean_line(page.name),
@@ -113,7 +125,7 @@ def call_notice(
     """Return what operators are told: `about` names the thing, `due_at` is when something happens by itself."""
     zone = ZoneInfo(page.time_zone)
     local = called_at.astimezone(zone)
-    due = clock_time(due_at, zone, on=local) if due_at else ""
+    due = clock_time(due_at, zone, on=local, language=language) if due_at else ""
     words = (
         _CALLS[reason] if due or reason not in _CALLS_WITHOUT_TIME else _CALLS_WITHOUT_TIME[reason]
     )
@@ -162,6 +174,26 @@ def letter_notice(
     return replace(written, confirms=kind is LetterKind.CONFIRM)
 
 
+def discreet(notice: Notice) -> Notice:
+    """Return the notice so that a lock screen, which shows subject and first line, tells strangers nothing."""
+    name = say(notice.language, N_("Service notice"))
+    hint = say(
+        notice.language,
+        N_(
+            "This message is about a service that you follow. Open it to read what has happened and what to do."
+        ),
+    )
+    return replace(
+        notice,
+        subject=name,
+        headline=name,
+        title=name,
+        short=hint,
+        state=f"{hint}\n\n{notice.state}",
+        discreet=True,
+    )
+
+
 def with_short(notice: Notice) -> Notice:
     return replace(notice, short=short_text(notice, SHORT_CHARS_MAX))
 
@@ -182,8 +214,20 @@ def short_text(notice: Notice, limit: int) -> str:
 
 
 def say(language: str, text: str, **values: str) -> str:
-    """Return `text` in `language`, with `values` put in. English is the only language until the catalogues are there."""
-    return text.format(**values)
+    """Return `text` in `language`, with `values` put in; English where the catalogue of locale/ has no word."""
+    return _catalogue(language).gettext(text).format(**values)
+
+
+@lru_cache(maxsize=32)
+def _catalogue(language: str) -> gettext.NullTranslations:
+    return gettext.translation(
+        "django", LOCALE, [language.replace("-", "_"), language.split("-")[0]], fallback=True
+    )
+
+
+def direction(language: str) -> str:
+    """Return how a language is written, as HTML says it."""
+    return "rtl" if language.split("-")[0] in ("ar", "fa", "he", "ur") else "ltr"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,99 +239,101 @@ class _Words:
 
 
 _HEADLINES = {
-    Status.INVESTIGATING: "Still investigating: {name}",
-    Status.IDENTIFIED: "Cause found: {name}",
-    Status.MONITORING: "Recovering: {name}",
-    Status.RESOLVED: "Resolved: {name}",
-    Status.POSTMORTEM: "What happened: {name}",
-    Status.SCHEDULED: "Planned maintenance: {name}",
-    Status.IN_PROGRESS: "Maintenance has begun: {name}",
-    Status.VERIFYING: "Maintenance is being checked: {name}",
-    Status.COMPLETED: "Maintenance is finished: {name}",
+    Status.INVESTIGATING: N_("Still investigating: {name}"),
+    Status.IDENTIFIED: N_("Cause found: {name}"),
+    Status.MONITORING: N_("Recovering: {name}"),
+    Status.RESOLVED: N_("Resolved: {name}"),
+    Status.POSTMORTEM: N_("What happened: {name}"),
+    Status.SCHEDULED: N_("Planned maintenance: {name}"),
+    Status.IN_PROGRESS: N_("Maintenance has begun: {name}"),
+    Status.VERIFYING: N_("Maintenance is being checked: {name}"),
+    Status.COMPLETED: N_("Maintenance is finished: {name}"),
 }
 _STATES = {
-    Status.INVESTIGATING: "We are investigating.",
-    Status.IDENTIFIED: "We have found the cause and are working on it.",
-    Status.MONITORING: "It is recovering and we are watching it.",
-    Status.RESOLVED: "This is resolved.",
-    Status.POSTMORTEM: "We have written down what happened and what we change.",
-    Status.SCHEDULED: "Work is planned.",
-    Status.IN_PROGRESS: "The work is under way.",
-    Status.VERIFYING: "The work is done and we are checking it.",
-    Status.COMPLETED: "The work is finished.",
+    Status.INVESTIGATING: N_("We are investigating."),
+    Status.IDENTIFIED: N_("We have found the cause and are working on it."),
+    Status.MONITORING: N_("It is recovering and we are watching it."),
+    Status.RESOLVED: N_("This is resolved."),
+    Status.POSTMORTEM: N_("We have written down what happened and what we change."),
+    Status.SCHEDULED: N_("Work is planned."),
+    Status.IN_PROGRESS: N_("The work is under way."),
+    Status.VERIFYING: N_("The work is done and we are checking it."),
+    Status.COMPLETED: N_("The work is finished."),
 }
 # Worst first: what does not work is read before what does.
 _COMPONENTS = {
-    ComponentStatus.MAJOR_OUTAGE: "Not working: {names}.",
-    ComponentStatus.PARTIAL_OUTAGE: "Partly working: {names}.",
-    ComponentStatus.DEGRADED_PERFORMANCE: "Slow: {names}.",
-    ComponentStatus.UNDER_MAINTENANCE: "In maintenance: {names}.",
-    ComponentStatus.OPERATIONAL: "Working: {names}.",
+    ComponentStatus.MAJOR_OUTAGE: N_("Not working: {names}."),
+    ComponentStatus.PARTIAL_OUTAGE: N_("Partly working: {names}."),
+    ComponentStatus.DEGRADED_PERFORMANCE: N_("Slow: {names}."),
+    ComponentStatus.UNDER_MAINTENANCE: N_("In maintenance: {names}."),
+    ComponentStatus.OPERATIONAL: N_("Working: {names}."),
 }
 _CALLS = {
     CallReason.DRAFT_WAITS: _Words(
-        "Goes out at {due}: {about}",
-        "A draft goes out by itself at {due}.",
-        "Publish, edit or veto it now.",
+        N_("Goes out at {due}: {about}"),
+        N_("A draft goes out by itself at {due}."),
+        N_("Publish, edit or veto it now."),
     ),
     CallReason.BLIND: _Words(
-        "We cannot see: {about}",
-        "Checks no longer arrive; the page says unknown.",
-        "Find out why the probes are silent. Look at the service by other means.",
+        N_("We cannot see: {about}"),
+        N_("Checks no longer arrive; the page says unknown."),
+        N_("Find out why the probes are silent. Look at the service by other means."),
     ),
     CallReason.PROMISE_DUE: _Words(
-        "Update due at {due}: {about}",
-        "We promised an update by {due}.",
-        "Publish an update, even if nothing is new.",
+        N_("Update due at {due}: {about}"),
+        N_("We promised an update by {due}."),
+        N_("Publish an update, even if nothing is new."),
     ),
     CallReason.VERDICT: _Words(
-        "Checks fail: {about}",
-        "The checks have reached a verdict. Nothing was published.",
-        "Look at the desk and decide whether to declare an incident.",
+        N_("Checks fail: {about}"),
+        N_("The checks have reached a verdict. Nothing was published."),
+        N_("Look at the desk and decide whether to declare an incident."),
     ),
     CallReason.PROBER_FAULT: _Words(
-        "A prober is at fault: {about}",
-        "The fault is ours and not the service's.",
-        "Mend the prober. Until then it does not count.",
+        N_("A prober is at fault: {about}"),
+        N_("The fault is ours and not the service's."),
+        N_("Mend the prober. Until then it does not count."),
     ),
     CallReason.PROBLEM: _Words(
-        "Status system: {about}",
-        "Something in the status system needs a person.",
-        "Look at the desk.",
+        N_("Status system: {about}"),
+        N_("Something in the status system needs a person."),
+        N_("Look at the desk."),
     ),
 }
 _CALLS_WITHOUT_TIME = {
     CallReason.DRAFT_WAITS: _Words(
-        "Waits for you: {about}",
-        "A draft waits. It does not go out by itself.",
-        "Publish, edit or veto it.",
+        N_("Waits for you: {about}"),
+        N_("A draft waits. It does not go out by itself."),
+        N_("Publish, edit or veto it."),
     ),
     CallReason.PROMISE_DUE: _Words(
-        "Update due: {about}",
-        "We promised an update.",
-        "Publish an update, even if nothing is new.",
+        N_("Update due: {about}"),
+        N_("We promised an update."),
+        N_("Publish an update, even if nothing is new."),
     ),
 }
 _LETTERS = {
     LetterKind.CONFIRM: _Words(
-        "Confirm: updates from {page}",
-        "Somebody, we hope you, asked for updates from {page} at this address.",
-        "Open the link and press Confirm.",
-        "If it was not you, do nothing: without a confirmation nothing more is sent.",
+        N_("Confirm: updates from {page}"),
+        N_("Somebody, we hope you, asked for updates from {page} at this address."),
+        N_("Open the link and press Confirm."),
+        N_("If it was not you, do nothing: without a confirmation nothing more is sent."),
     ),
     LetterKind.MANAGE: _Words(
-        "Your settings at {page}",
-        "Somebody, we hope you, asked for the link to the settings of this address.",
-        "Open the link to change or end what you get.",
-        "The link is yours alone: do not pass it on. If you did not ask for it, do nothing.",
+        N_("Your settings at {page}"),
+        N_("Somebody, we hope you, asked for the link to the settings of this address."),
+        N_("Open the link to change or end what you get."),
+        N_("The link is yours alone: do not pass it on. If you did not ask for it, do nothing."),
     ),
     LetterKind.TEST: _Words(
-        "Test: {page} reaches you",
-        "This is a test. Nothing is wrong.",
-        "There is nothing to do.",
-        "Messages from {page} would reach you like this one.",
+        N_("Test: {page} reaches you"),
+        N_("This is a test. Nothing is wrong."),
+        N_("There is nothing to do."),
+        N_("Messages from {page} would reach you like this one."),
     ),
 }
+# Said within f-strings, where xgettext does not look.
+_SAID_ELSEWHERE = (N_("automatic"), N_("Settings"), N_("What to do now"))
 # Verbs with which a sentence may go on after a colon in lower case; a name at its start must keep its capital.
 _IMPERATIVES = frozenset(
     [
@@ -380,12 +426,14 @@ def _window(
         return ""
     if update.status == Status.SCHEDULED:
         times = {
-            "start": clock_time(start, zone, on=published_at),
-            "end": clock_time(end, zone, on=published_at),
+            "start": clock_time(start, zone, on=published_at, language=language),
+            "end": clock_time(end, zone, on=published_at, language=language),
         }
         return say(language, "From {start} to {end}.", **times)
     if update.status == Status.IN_PROGRESS:
-        return say(language, "Until {end}.", end=clock_time(end, zone, on=published_at))
+        return say(
+            language, "Until {end}.", end=clock_time(end, zone, on=published_at, language=language)
+        )
     return ""
 
 
@@ -425,15 +473,26 @@ def _aside(
     )
 
 
-def clock_time(moment: datetime, zone: ZoneInfo, *, on: datetime) -> str:
+def clock_time(moment: datetime, zone: ZoneInfo, *, on: datetime, language: str = "en") -> str:
     """Return `moment` as people read it, "02:30 EST (07:30 UTC)"; with its day when that is not the day of `on`."""
     local = moment.astimezone(zone)
     told = f"{local:%H:%M} {zone_name(local)}"
     if local.date() != on.astimezone(zone).date():
-        told = f"{local:%a} {local.day} {local:%b}, {told}"
+        weekday, month = (
+            say(language, _WEEKDAYS[local.weekday()]),
+            say(language, _MONTHS[local.month - 1]),
+        )
+        told = f"{weekday} {local.day} {month}, {told}"
     if local.utcoffset():
         told += f" ({moment.astimezone(ZoneInfo('UTC')):%H:%M} UTC)"
     return told
+
+
+_WEEKDAYS = (N_("Mon"), N_("Tue"), N_("Wed"), N_("Thu"), N_("Fri"), N_("Sat"), N_("Sun"))
+_MONTHS = (
+    *(N_("Jan"), N_("Feb"), N_("Mar"), N_("Apr"), N_("May"), N_("Jun")),
+    *(N_("Jul"), N_("Aug"), N_("Sep"), N_("Oct"), N_("Nov"), N_("Dec")),
+)
 
 
 def zone_name(local: datetime) -> str:

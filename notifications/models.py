@@ -8,7 +8,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from incidents.models import Call, Incident, Update
-from subscribers.models import Letter, Subscription
+from subscribers.models import Letter, Subscriber, Subscription
 
 
 class DeliveryState(StrEnum):
@@ -45,6 +45,10 @@ class Lane(IntEnum):
     PERSONAL = 0  # letters to one person, calls to operators
     URGENT = 1
     BULK = 2
+    HELD = 3  # asked for later: nobody claims from it (holding.py)
+
+
+SENT_FROM = (Lane.PERSONAL, Lane.URGENT, Lane.BULK)
 
 
 class Broadcast(models.Model):
@@ -123,6 +127,8 @@ class Delivery(models.Model):
     why = models.CharField(max_length=255, blank=True, default="")
     accepted_at = models.DateTimeField(null=True, blank=True)
     answered_at = models.DateTimeField(null=True, blank=True)
+    # When the person's next channel was looked for, because this one failed or stayed unanswered.
+    passed_on_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         verbose_name_plural = "deliveries"
@@ -135,9 +141,29 @@ class Delivery(models.Model):
                 name="delivery_in_line",
             ),
             models.Index(
+                fields=["due_at"],
+                condition=Q(state="pending", lane=3),
+                name="delivery_held",
+            ),
+            models.Index(
                 fields=["lease_until"],
                 condition=Q(state__in=["prepared", "calling"]),
                 name="delivery_under_lease",
+            ),
+            # What fallback walks: what did not arrive and has not been passed on yet.
+            models.Index(
+                fields=["id"],
+                condition=Q(
+                    state__in=["bounced", "refused", "failed", "suppressed"],
+                    passed_on_at__isnull=True,
+                ),
+                name="delivery_to_pass_on",
+            ),
+            models.Index(
+                # Channels that are answered, or of which receipts are counted; mail, the bulk, is neither.
+                fields=["channel", "accepted_at"],
+                condition=Q(channel__in=["sms", "voice", "webpush"]),
+                name="delivery_by_handover",
             ),
         ]
         constraints: ClassVar = [
@@ -264,3 +290,133 @@ class Epoch(models.Model):
 
     def __str__(self) -> str:
         return f"{self.uid}, beat {self.beats}"
+
+
+class Wake(models.Model):
+    """One person on the ladder of one incident: who asked to be woken and has not been heard yet. Rules: ladder.py."""
+
+    person = models.ForeignKey(Subscriber, models.CASCADE, related_name="wakes")
+    incident = models.ForeignKey(Incident, models.CASCADE, related_name="wakes", db_index=False)
+    broadcast = models.ForeignKey(
+        Broadcast, models.CASCADE, related_name="wakes", help_text="The alarm that is called out."
+    )
+    began_at = models.DateTimeField()
+    # ladder.Rank, or 0: to be looked at again once due.
+    rank = models.PositiveSmallIntegerField(default=0)
+    due_at = models.DateTimeField()
+    heard_at = models.DateTimeField(null=True, blank=True)
+    heard_by = models.CharField(max_length=16, blank=True, default="")
+    ended_at = models.DateTimeField(null=True, blank=True)
+    why = models.CharField(max_length=8, blank=True, default="")
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(
+                fields=["rank", "due_at", "id"],
+                condition=Q(ended_at__isnull=True),
+                name="wake_in_line",
+            ),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["incident", "person"], name="woken_once_an_incident")
+        ]
+
+    def __str__(self) -> str:
+        return f"wake {self.pk}: {self.why or 'under way'}"
+
+
+class Ring(models.Model):
+    """One call of a ladder. While it has no end, its number is called by nobody else."""
+
+    wake = models.ForeignKey(Wake, models.CASCADE, related_name="rings", db_index=False)
+    number = models.PositiveSmallIntegerField()
+    subscription = models.ForeignKey(Subscription, models.CASCADE, related_name="rings")
+    delivery = models.ForeignKey(Delivery, models.CASCADE, related_name="rings")
+    address_hash = models.CharField(max_length=64)
+    at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    outcome = models.CharField(max_length=16, blank=True, default="")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["wake", "number"], name="ring_numbered_once"),
+            models.UniqueConstraint(
+                fields=["address_hash"],
+                condition=Q(ended_at__isnull=True),
+                name="never_two_calls_at_once",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"ring {self.number}: {self.outcome or 'under way'}"
+
+
+class Reply(models.Model):
+    """A text message that a phone wrote to us; its words are not kept."""
+
+    sid = models.CharField(max_length=64, unique=True, help_text="The provider's id of it.")
+    number_hash = models.CharField(max_length=64)
+    meaning = models.CharField(max_length=8)
+    helped = models.BooleanField(default=False)
+    at = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "replies"
+        indexes: ClassVar = [
+            models.Index(fields=["number_hash", "at"], name="reply_of_number"),
+            models.Index(fields=["at"], name="reply_by_age"),
+        ]
+
+    def __str__(self) -> str:
+        return self.meaning
+
+
+class Turned(models.Model):
+    """How many callbacks a door of /receipts turned away in one hour, and why."""
+
+    door = models.CharField(max_length=16)
+    why = models.CharField(max_length=16)
+    hour = models.DateTimeField(help_text="Its beginning, UTC.")
+    times = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        verbose_name_plural = "turned away"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["door", "why", "hour"], name="turned_once_an_hour")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.door} {self.why}: {self.times}"
+
+
+class Hole(models.Model):
+    """A channel whose provider takes messages of which nothing more is heard."""
+
+    channel = models.CharField(max_length=16)
+    opened_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True, blank=True)
+    share = models.FloatField(help_text="Of what was handed over, how much a receipt came for.")
+    normal = models.FloatField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["channel"], condition=Q(closed_at__isnull=True), name="one_open_hole"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.channel} since {self.opened_at:%Y-%m-%d %H:%M}"
+
+
+class Checkup(models.Model):
+    """What the last look at a channel's credentials found."""
+
+    channel = models.CharField(max_length=16, primary_key=True)
+    at = models.DateTimeField()
+    good = models.BooleanField()
+    why = models.CharField(max_length=255, blank=True, default="")
+    expires_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.channel}: {'good' if self.good else self.why}"

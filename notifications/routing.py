@@ -18,7 +18,8 @@ class Leg:
 
     `role` is whose addresses; `wake_me` limits to those who asked to be woken; `told` to those who were told before in this
     incident; `answered` to those who answered its call. `heirs` limits to those whose earlier message of the incident was
-    overtaken before it was handed over. `components` holds uids; empty means every subscriber.
+    overtaken before it was handed over. `ladder`: not at once, but when the ladder says so (ladder.py). `components` holds
+    uids; empty means every subscriber.
     """
 
     channel: str
@@ -28,6 +29,7 @@ class Leg:
     told: bool = False
     answered: bool = False
     heirs: bool = False
+    ladder: bool = False
     components: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -52,7 +54,7 @@ def _leg(incident: IncidentFact, update: UpdateFact, channel: str) -> Leg | None
     told = update.audience is Audience.TOLD_BEFORE
     components = tuple(component.uid for component in incident.components)
     is_final = update.status in FINAL
-    is_news = update.first_word or update.new_impact
+    is_news = update.first_word or update.new_impact or _reopens(incident, update)
     if channel in SOCIAL:
         return Leg(channel, role="social", urgent=True, told=told) if incident.social else None
     if channel in CALLS:
@@ -64,14 +66,21 @@ def _leg(incident: IncidentFact, update: UpdateFact, channel: str) -> Leg | None
     )
 
 
+def _reopens(incident: IncidentFact, update: UpdateFact) -> bool:
+    """The same trouble is back after its end: as new to people as the first time."""
+    earlier = [said for said in incident.updates if said.number < update.number]
+    last = max(earlier, key=lambda said: said.number, default=None)
+    return last is not None and last.status in FINAL and update.status not in FINAL
+
+
 def _call(
     incident: IncidentFact, components: tuple[str, ...], *, is_news: bool, is_final: bool
 ) -> Leg | None:
     """A call wakes only who asked for it, for a critical component; the all-clear only who answered."""
     if is_final:
-        return Leg("voice", urgent=False, wake_me=True, answered=True)
+        return Leg("voice", urgent=False, answered=True)
     if is_news and incident.is_critical and not incident.is_maintenance:
-        return Leg("voice", urgent=True, wake_me=True, components=components)
+        return Leg("voice", urgent=True, wake_me=True, ladder=True, components=components)
     return None
 
 
@@ -94,7 +103,7 @@ def inherit(legs: list[Leg], overtaken: Mapping[str, bool]) -> list[Leg]:
     ]
     present = {leg.channel for leg in legs}
     heirs = [
-        Leg(channel, urgent=urgent, heirs=True)
+        Leg(channel, urgent=urgent, heirs=True, ladder=channel in CALLS)
         for channel, urgent in inherited.items()
         if channel not in present
     ]

@@ -12,15 +12,29 @@ from django.conf import settings
 from django.db import transaction
 
 from incidents import trace
-from notifications import channels, entries, epoch, fanning, outbox, pacing, spending
+from notifications import (
+    bounces,
+    channels,
+    entries,
+    epoch,
+    fanning,
+    messages,
+    outbox,
+    pacing,
+    spending,
+)
 from notifications.breaker import Breaker
 from notifications.channels import Channel, Outcome, Recipient, Result, refused
+from notifications.channels.email import sender_of
 from notifications.models import Broadcast, Delivery
 from notifications.outbox import Claim, Due, Settlement
 from notifications.routing import SOCIAL
+from notifications.waking import SOFT
 from subscribers import addresses
 from subscribers import services as people
 
+# Channels whose messages light up a locked phone.
+SEEN_BY_STRANGERS = frozenset({"email", "sms", "webpush"})
 log = logging.getLogger(__name__)
 
 # Deliveries under one lease: what the channel sends in CLAIM_S by its last batch's rate, within these bounds. A slow
@@ -173,7 +187,9 @@ class _Batch:
         return self._settled
 
     def _send(self) -> None:
-        notice = entries.kept_notice(self._broadcast, self._claim.language)
+        notice = entries.kept_notice(self._broadcast, self._claim.language, self._claim.time_zone)
+        if self._claim.discreet and self._claim.channel in SEEN_BY_STRANGERS:
+            notice = messages.discreet(notice)
         self._critical = notice.critical
         try:
             for delivery, outcome in self._channel.send(notice, self._recipients()):
@@ -292,18 +308,38 @@ def recipient(delivery: Delivery | Due, broadcast: Broadcast, *, social: bool) -
     person = delivery.subscription
     earlier = _earlier_ids(delivery, broadcast) if social else ()
     subscriber = broadcast.update_entry_id is not None and not social
-    token = addresses.link_token("receipt", str(delivery.pk), settings.SECRET_KEY)
+    # The attempt, too: what a provider says of an earlier call is no word about a later one.
+    uid = f"{delivery.pk}.{delivery.attempts}"
+    token = addresses.link_token("receipt", uid, settings.SECRET_KEY)
     return Recipient(
         delivery=str(delivery.pk),
         address=addresses.unseal(bytes(person.address_sealed), settings.FIELD_KEYS),
         manage_url=f"{settings.SITE_URL}/manage" if subscriber else "",
         unsubscribe_url=people.unsubscribe_url(person.uid) if subscriber else "",
         receipt_url=f"{settings.SITE_URL}/receipts/twilio/{token}",
+        heard_url=_heard_url(delivery, broadcast),
+        return_path=_return_path(delivery) if delivery.channel == "email" else "",
         attempt=delivery.attempts,
         maybe_sent=delivery.maybe_sent,
         previous_id=earlier[-1] if earlier else "",
         first_id=earlier[0] if earlier else "",
     )
+
+
+def _heard_url(delivery: Delivery | Due, broadcast: Broadcast) -> str:
+    """Return the link that says "I have heard this", on the channels that may wake somebody."""
+    if broadcast.incident_id is None or delivery.channel not in SOFT:
+        return ""
+    token = addresses.link_token("heard", str(delivery.pk), settings.SECRET_KEY)
+    return f"{settings.SITE_URL}/receipts/heard/{token}"
+
+
+def _return_path(delivery: Delivery | Due) -> str:
+    """Return the address that a mail of ours comes back to; "" unless somebody reads it there."""
+    if not settings.ENVIRON.raw.get("BOUNCE_MAILBOX_URL"):
+        return ""
+    sender = sender_of(settings.ENVIRON.raw)
+    return bounces.return_path(sender, str(delivery.pk), settings.SECRET_KEY)
 
 
 def _earlier_ids(delivery: Delivery | Due, broadcast: Broadcast) -> tuple[str, ...]:

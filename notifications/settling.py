@@ -67,6 +67,10 @@ def settle(settlements: Sequence[Settlement], *, lease: str, provider: str, crit
         for item in settlements:
             if item.outcome.dead:
                 _suppress(item)
+            if item.outcome.result is Result.REFUSED:
+                people.undelivered(
+                    [item.delivery.subscription_id], why=item.outcome.why, now=item.at
+                )
     return len(written) + quicker
 
 

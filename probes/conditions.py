@@ -91,7 +91,7 @@ def compile_pattern(pattern: str) -> tuple[re.Pattern[str], int]:
         raise BadCondition(f"a pattern has at most {PATTERN_CHARS_MAX} characters")
     try:
         compiled = re.compile(pattern)
-        tree = re._parser.parse(pattern)  # type: ignore[attr-defined]  # no public parser
+        tree = re._parser.parse(pattern)  # type: ignore[attr-defined,unused-ignore]  # no public parser
     except (re.error, RecursionError, OverflowError) as error:
         raise BadCondition(f"{pattern!r} is no regular expression: {error}") from None
     choices, repeats = _cost(tree, inside_repeat=False)
@@ -359,7 +359,7 @@ def _cost(tree: Any, *, inside_repeat: bool) -> tuple[int, int]:
 
 def _parts(argument: Any) -> Iterator[Any]:
     """Yield the sub-patterns inside an operation's argument."""
-    if isinstance(argument, re._parser.SubPattern):  # type: ignore[attr-defined]  # as above
+    if isinstance(argument, re._parser.SubPattern):  # type: ignore[attr-defined,unused-ignore]  # as above
         yield argument
     elif isinstance(argument, tuple | list):
         for each in argument:

@@ -39,6 +39,7 @@ def badges(snapshot: Snapshot, *, silent: bool = False) -> Iterator[tuple[str, b
 
 def badge(name: str, state: State) -> bytes:
     """Return a badge that says name and state, in words and shape as well as colour."""
+    name = words.for_xml(name)
     label = name if len(name) <= _NAME_CHARS_MAX else f"{name[: _NAME_CHARS_MAX - 1]}…"
     word = words.COMPONENT_WORDS["en"][state]
     left, right = _width(label), _width(f"{_SIGNS[state]} {word}")

@@ -1,6 +1,5 @@
 """A snapshot as feeds: RSS and Atom in the shapes of Statuspage's history feeds, and a JSON Feed."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,8 +18,6 @@ from public.snapshot import Snapshot
 ENTRIES_MAX = 50  # Statuspage shows at least 25: statuspage-api.md §3
 ATOM = "http://www.w3.org/2005/Atom"
 JSON_FEED = "https://jsonfeed.org/version/1.1"
-# XML 1.0 forbids these even as references: https://www.w3.org/TR/xml/#charsets
-_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +223,7 @@ def _rfc822(at: datetime, page: PageFact) -> str:
 
 def _text(parent: xml.Element, tag: str, text: str) -> xml.Element:
     element = xml.SubElement(parent, tag)
-    element.text = _NOT_XML.sub("", text)
+    element.text = words.for_xml(text)
     return element
 
 

@@ -20,7 +20,7 @@ def calendar(feed: Feed) -> bytes:
     found = Calendar()
     found.add("prodid", _PRODUCT)
     found.add("version", "2.0")
-    found.add("x-wr-calname", _plain(feed.title))
+    found.add("x-wr-calname", _line(feed.title))
     for one in feed.incidents:
         found.add_component(_event(one, feed))
     return bytes(found.to_ical())
@@ -33,7 +33,7 @@ def _event(one: IncidentFact, feed: Feed) -> Event:
     event.add("last-modified", one.updated_at)
     event.add("created", one.created_at)
     event.add("sequence", len(one.updates) + sum(1 for each in one.updates if each.edited_at))
-    event.add("summary", _plain(one.name))
+    event.add("summary", _line(one.name))
     event.add("url", wire.incident_url(one.uid, feed.page))
     began_at = one.scheduled_for or one.started_at
     event.add("dtstart", began_at)
@@ -57,3 +57,7 @@ def _end(one: IncidentFact, began_at: datetime) -> datetime:
 def _plain(text: str) -> str:
     """RFC 5545 §3.1 allows no control characters but the tab; line ends are escaped by the library."""
     return text.replace("\r\n", "\n").replace("\r", "\n").translate(_CONTROLS)
+
+
+def _line(text: str) -> str:
+    return " ".join(_plain(text).split())

@@ -15,7 +15,10 @@ LATENCY = timedelta(days=7)
 ROWS_MAX = 40_000  # hours of all checks and places in a week: 238 series
 SERIES_MAX = 12  # pictures on the page of one component
 SETTLED = timedelta(minutes=15)  # after the end; what is handed over later is not "told" any more
-TOLD_MAX = 20  # past incidents whose ledger is read; what was read once is remembered
+TOLD_MAX = 100  # past incidents whose curves are remembered
+TOLD_PER_PASS = (
+    10  # of those, read in one pass: a start with a long history takes a few passes more
+)
 
 
 @lru_cache(maxsize=2)
@@ -66,7 +69,7 @@ def told(
     wanted = [(one.uid, one.resolved_at or now) for one in over]
     for key in [key for key in _told if key not in wanted]:
         del _told[key]
-    missing = [uid for uid, at in wanted if (uid, at) not in _told]
+    missing = [uid for uid, at in wanted if (uid, at) not in _told][:TOLD_PER_PASS]
     rows = {row.uid: row for row in Incident.objects.filter(uid__in=missing)} if missing else {}
     for uid, at in wanted:
         if uid in rows:
@@ -75,18 +78,16 @@ def told(
 
 
 def _channels(incident: Incident) -> Iterator[Told]:
-    for channel, reach in reports.of_incident(incident, since=incident.started_at).items():
-        expected = reach.eligible - reach.counts["suppressed"] - reach.counts["superseded"]
-        if expected > 0:
-            yield Told(
-                channel,
-                expected,
-                reach.counts["accepted"],
-                reach.first_s,
-                reach.p50_s,
-                reach.p95_s,
-                reach.last_s,
-            )
+    for one in reports.curves(incident):
+        if one.expected <= 0:
+            continue
+        reach = one.reach(incident.started_at)
+        shift_s = (one.published_at - incident.started_at).total_seconds()
+        steps = tuple((at + shift_s, min(told / one.expected, 1.0)) for at, told in one.curve)
+        accepted = reach.counts["accepted"]
+        yield Told(
+            one.channel, one.expected, accepted, reach.p50_s, reach.p95_s, reach.last_s, steps
+        )
 
 
 def forget() -> None:

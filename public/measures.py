@@ -15,20 +15,15 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """How fast one channel told its people: counts, and seconds since the fault; None: so many were not told."""
+    """How fast one channel told its people: counts, and seconds since the fault; None: so many were not told.
+
+    `steps` are (seconds, share of people told by then), ascending.
+    """
 
     channel: str
     eligible: int
     accepted: int
-    first_s: float | None
     p50_s: float | None
     p95_s: float | None
     last_s: float | None
-
-    @property
-    def steps(self) -> tuple[tuple[float, float], ...]:
-        """Return (seconds, share of people told by then), ascending."""
-        share = self.accepted / self.eligible if self.eligible else 0.0
-        known = ((self.first_s, 1 / max(self.eligible, 1)), (self.p50_s, 0.5), (self.p95_s, 0.95))
-        steps = [(at, min(part, share)) for at, part in known if at is not None]
-        return (*steps, (self.last_s, share)) if self.last_s is not None else tuple(steps)
+    steps: tuple[tuple[float, float], ...]

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -11,7 +12,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from public import files, serve
+from public import files, serve, watchdog
 
 log = logging.getLogger(__name__)
 
@@ -22,11 +23,17 @@ _CONNECT_S, _READ_S, _TRIES = 5, 15, 2
 
 
 class Place(Protocol):
-    """Where a mirror keeps its files; both raise Unreachable or OSError."""
+    """Where a mirror keeps its files; all raise Unreachable or OSError."""
 
     def write(self, path: str, body: bytes) -> None: ...
 
     def remove(self, path: str) -> None: ...
+
+    def names(self) -> set[str]:
+        """Return the paths that are there."""
+
+    def is_swapped(self) -> bool:
+        """True once after a watchdog over there has put its files in the place of ours."""
 
 
 class Unreachable(Exception):
@@ -38,10 +45,19 @@ class Folder:
         self._folder = folder
 
     def write(self, path: str, body: bytes) -> None:
-        files.write(self._folder, path, body)
+        if _is_public(path):
+            files.write(self._folder, path, body)
+        else:  # what a watchdog over there needs
+            files.replace(self._folder / path, body)
 
     def remove(self, path: str) -> None:
         files.remove(self._folder, path)
+
+    def names(self) -> set[str]:
+        return set(_published(self._folder))
+
+    def is_swapped(self) -> bool:
+        return watchdog.take_back(self._folder)
 
 
 class Bucket:
@@ -59,6 +75,8 @@ class Bucket:
 
     def write(self, path: str, body: bytes) -> None:
         # Not compressed: a bucket cannot ask who takes what. Its CDN can.
+        if not _is_public(path):
+            return  # nobody over there could swap anything in
         try:
             self._client.put_object(
                 Bucket=self._name,
@@ -71,10 +89,27 @@ class Bucket:
             raise Unreachable(str(error)) from error
 
     def remove(self, path: str) -> None:
+        if not _is_public(path):
+            return
         try:
             self._client.delete_object(Bucket=self._name, Key=self._key(path))
         except (BotoCoreError, ClientError) as error:
             raise Unreachable(str(error)) from error
+
+    def names(self) -> set[str]:
+        start, found = self._key(""), set()
+        try:
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._name, Prefix=start, PaginationConfig={"MaxItems": FILES_MAX}
+            )
+            for page in pages:
+                found |= {row["Key"].removeprefix(start) for row in page.get("Contents", [])}
+        except (BotoCoreError, ClientError) as error:
+            raise Unreachable(str(error)) from error
+        return found
+
+    def is_swapped(self) -> bool:
+        return False
 
     def _key(self, path: str) -> str:
         return f"{self._prefix}/{path}" if self._prefix else path
@@ -83,8 +118,9 @@ class Bucket:
 class Mirror:
     """One further place, written by its own thread: a mirror that hangs holds nobody up."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, source: Path) -> None:
         self._name = name
+        self._source = source  # the folder that it is a mirror of
         self._place: Place | None = None
         # A newer content of a path replaces the waiting one.
         self._waiting: dict[str, bytes | None] = {}
@@ -121,7 +157,9 @@ class Mirror:
     def _write_all(self, batch: dict[str, bytes | None]) -> None:
         done = 0
         try:
-            place = self._place = self._place or _open(self._name)
+            place = self._place or self._opened()
+            if place.is_swapped():
+                self._write_again(place, set())
             for path, body in batch.items():
                 if body is None:
                     place.remove(path)
@@ -137,12 +175,40 @@ class Mirror:
             with self._lock:  # for the next pass, unless something newer waits already
                 self._waiting = dict(list(batch.items())[done:]) | self._waiting
 
+    def _opened(self) -> Place:
+        """Open the place, and bring it what it lacks: pages of long ago, which nobody writes any more."""
+        place = Bucket(self._name) if self._name.startswith(S3) else Folder(Path(self._name))
+        self._write_again(place, place.names())
+        self._place = place
+        return place
 
-def _open(name: str) -> Place:
-    return Bucket(name) if name.startswith(S3) else Folder(Path(name))
+    def _write_again(self, place: Place, there: set[str]) -> None:
+        for path in _published(self._source):
+            if path in there:
+                continue
+            try:
+                body = (self._source / path).read_bytes()
+            except FileNotFoundError:
+                continue  # removed meanwhile
+            place.write(path, body)
 
 
-def open_all(names: Sequence[str]) -> list[Mirror]:
+def _published(folder: Path) -> list[str]:
+    """Return the public files of a folder, without their compressed twins."""
+    found = (
+        path.relative_to(folder).as_posix()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not files.is_twin(path.name)
+    )
+    return list(islice((path for path in found if _is_public(path)), FILES_MAX))
+
+
+def _is_public(path: str) -> bool:
+    """Names that begin with a dot are the publisher's and the watchdog's own, half-written files among them."""
+    return not any(part.startswith(".") for part in path.split("/"))
+
+
+def open_all(names: Sequence[str], source: Path) -> list[Mirror]:
     mirrors = []
     for name in names[:MIRRORS_MAX]:
         if "://" in name and not name.startswith(S3):
@@ -150,5 +216,5 @@ def open_all(names: Sequence[str]) -> list[Mirror]:
                 "PUBLISH_MIRRORS names %s; a mirror is a folder or s3://bucket/prefix.", name
             )
         else:
-            mirrors.append(Mirror(name))
+            mirrors.append(Mirror(name, source))
     return mirrors

@@ -76,16 +76,20 @@ def told(channels: Sequence[Told], moments: Moments) -> list[dict[str, Any]]:
     longest = max((one.last_s or 0.0 for one in channels), default=0.0)
     return [
         {
-            "channel": one.channel,
+            "channel": _channel(one, moments),
             "told": f"{one.accepted} / {one.eligible}",
             "half": _seconds(one.p50_s, moments),
             "most": _seconds(one.p95_s, moments),
             "everyone": _seconds(one.last_s if one.accepted == one.eligible else None, moments),
-            "label": PHRASES[moments.language]["told_curve"].format(channel=one.channel),
+            "label": PHRASES[moments.language]["told_curve"].format(channel=_channel(one, moments)),
             "drawing": _steps(one, longest),
         }
         for one in channels
     ]
+
+
+def _channel(one: Told, moments: Moments) -> str:
+    return PHRASES[moments.language].get(f"channel_{one.channel}", one.channel.capitalize())
 
 
 def _seconds(seconds: float | None, moments: Moments) -> str:

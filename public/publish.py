@@ -45,7 +45,7 @@ class Publisher:
         secret: str = "",
     ) -> None:
         self.folder = folder
-        self._mirrors = mirrors.open_all(mirror_names)
+        self._mirrors = mirrors.open_all(mirror_names, folder)
         self._hashes: dict[str, bytes] = {}
         self._keys: dict[str, object] = {}  # what a page was made from
         self._theme = theme
@@ -70,11 +70,13 @@ class Publisher:
             for made in self._made(views):
                 if self._write_made(*made):
                     written += 1
-                    news += [made[0]] if made[0].endswith(tuple(_FEEDS)) else []
+                    news += [made[0]] if made[0].endswith(_TOLD_TO_HUBS) else []
             self._prepare_for_silence(views)
             self._remove_gone(snapshot, views)
         written += self._write_frequent(views)
         watchdog.stamp(self.folder, snapshot.now)
+        for mirror in self._mirrors:  # by its time a watchdog over there tells that we are silent
+            mirror.put(watchdog.STAMP, snapshot.now.isoformat().encode())
         self._wake()
         if self._hub:
             self._hub.ping([f"{snapshot.page.url}/{path}" for path in news])
@@ -89,6 +91,8 @@ class Publisher:
                 path = _under(view, f"components/{one.slug}")
                 written += self._write(path, pages.component(one, view))
         written += self._write_frequent(views, NOTICE_VALID_FOR_S)
+        for mirror in self._mirrors:
+            mirror.put(watchdog.HELD, b"")
         self._wake()
         return written
 
@@ -254,6 +258,7 @@ class Publisher:
             (self.folder / watchdog.PREPARED / path).unlink(missing_ok=True)
             for mirror in self._mirrors:
                 mirror.put(path, None)
+                mirror.put(f"{watchdog.PREPARED}/{path}", None)
 
     def _forget_if_swapped(self) -> bool:
         """True when watchdog.py had put its files in the place of ours: all are written again."""
@@ -261,6 +266,8 @@ class Publisher:
             return False
         self._hashes.clear()
         self._keys.clear()
+        for mirror in self._mirrors:
+            mirror.put(watchdog.HELD, None)
         return True
 
     # --- writing ------------------------------------------------------------------------------
@@ -291,6 +298,8 @@ class Publisher:
         if self._hashes.get(prepared) != digest:
             self._hashes[prepared] = digest
             self._begin(files.replace, prepared, self.folder / prepared, body)
+            for mirror in self._mirrors:
+                mirror.put(prepared, body)
 
     def _begin(self, write: Callable[..., None], path: str, *arguments: object) -> None:
         """Write beside others: a disk makes many files durable in little more time than one."""
@@ -343,6 +352,9 @@ _FEEDS: dict[str, Callable[[Feed], bytes]] = {
     ".atom": feeds.atom,
     ".ics": ical.calendar,
 }
+
+
+_TOLD_TO_HUBS = (".rss", ".atom", ".json")  # of what _made() yields, only feeds end so
 
 
 def _feeds(path: str, feed: Feed) -> Iterator[Made]:

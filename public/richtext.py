@@ -18,7 +18,7 @@ def markdown(text: str) -> SafeString:
     html = nh3.clean(
         _MARKDOWN.render(text),
         tags=_TAGS,
-        attributes={"a": {"href"}},
+        attributes={"*": set(), "a": {"href"}},  # "*": by default title and lang are let through
         url_schemes={"http", "https", "mailto", "tel"},
         link_rel="nofollow noopener noreferrer",
     )

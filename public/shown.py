@@ -86,6 +86,7 @@ def state(view: View) -> Shown:
     snapshot = view.snapshot
     open_ones, running = snapshot.unresolved, snapshot.running
     main = next(iter((*open_ones, *running)), None)
+    sentence = words.headline(snapshot.components, open_ones, running, view.language)
     began = statusapi.since(snapshot)
     since: SafeString | str = ""
     if began:
@@ -97,14 +98,16 @@ def state(view: View) -> Shown:
         )
     return {
         "kind": str(words.page_state(snapshot.components, open_ones, running)),
-        "sentence": words.headline(snapshot.components, open_ones, running, view.language),
+        "sentence": sentence,
         "url": path(main, view) if main else "",
         "status": _status(main.status, view) if main else "",
         "since": since,
         "what_to_do": markdown(statusapi.what_to_do(main) or ""),
         "promise": promise(main, view) if main else None,
         "checked": _checked(view),
-        "blind": [_blind(one, view) for one in snapshot.components if _is_told_blind(one, view)],
+        "blind": [
+            _blind(one, view) for one in snapshot.components if _is_told_blind(one, sentence, view)
+        ],
     }
 
 
@@ -124,8 +127,10 @@ def silent_state(view: View) -> Shown:
     }
 
 
-def _is_told_blind(one: ComponentFact, view: View) -> bool:
-    return one.is_unknown and bool(view.snapshot.unresolved or one.unknown_why)
+def _is_told_blind(one: ComponentFact, sentence: str, view: View) -> bool:
+    """True for what the sentence on top has not said already."""
+    told = bool(one.unknown_why) and one.unknown_why in sentence
+    return one.is_unknown and not told and bool(view.snapshot.unresolved or one.unknown_why)
 
 
 def _blind(one: ComponentFact, view: View) -> str:
@@ -347,7 +352,7 @@ def _row(row: HistoryRow, view: View) -> Shown:
         "name": row.name,
         "url": f"{view.base}/{folder}/{row.uid}",
         "kind": str(_OF_IMPACT[row.impact]),
-        "status": _status(row.status, view),
+        "status": view.say["retracted"] if row.retracted else _status(row.status, view),
         "began": view.moments.time(began_at),
         "lasted": lasted,
     }

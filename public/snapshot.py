@@ -48,6 +48,7 @@ class HistoryRow:
     started_at: datetime
     ended_at: datetime | None
     scheduled_for: datetime | None
+    retracted: bool = False
 
     @property
     def is_maintenance(self) -> bool:
@@ -191,11 +192,13 @@ def _before(row: Component, since: datetime) -> tuple[tuple[datetime, str], ...]
 def _archive(page: Page) -> Iterable[HistoryRow]:
     rows = Incident.objects.filter(page=page, published_at__isnull=False)
     columns = ("uid", "name", "status", "impact_override", "impact", "started_at", "resolved_at")
-    newest = rows.order_by("-started_at", "-id").values_list(*columns, "scheduled_for")
-    for uid, name, status, override, impact, started_at, ended_at, planned in newest[:ARCHIVE_MAX]:
+    newest = rows.order_by("-started_at", "-id")
+    found = newest.values_list(*columns, "scheduled_for", "retracted_at")[:ARCHIVE_MAX]
+    for uid, name, status, override, impact, started_at, ended_at, planned, retracted_at in found:
         yield HistoryRow(
-            uid, name, Status(status), Impact(override or impact), started_at, ended_at, planned
-        )
+            uid, name, Status(status), Impact(override or impact), started_at, ended_at, planned,
+            retracted_at is not None,
+        )  # fmt: skip
 
 
 def _checked(now: datetime) -> Checked | None:

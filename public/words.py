@@ -1,5 +1,6 @@
 """What the page, the banner and the badges say in words, per language."""
 
+import re
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
@@ -78,6 +79,15 @@ SENTENCES = {
         "silent": "No sabemos cómo está el servicio: sin noticias desde las {since} UTC",
     },
 }
+
+
+# XML 1.0 forbids these even as references: https://www.w3.org/TR/xml/#charsets
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def for_xml(text: str) -> str:
+    """Return the text without what no XML document may hold."""
+    return _NOT_XML.sub("", text)
 
 
 def language_of(language: str) -> str:

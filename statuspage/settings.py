@@ -24,6 +24,8 @@ from statuspage import embedded
 BASE_DIR = Path(__file__).resolve().parent.parent
 SQLITE_BUSY_S = 10  # how long a writer waits for another one: stack.md, "Databases"
 CONNECT_TIMEOUT_S = 3
+# Confirmations by text message or call that strangers may ask for, all together (security.md's "global hourly caps").
+PHONE_ASKS_PER_HOUR = 2_000
 
 
 class BadSetting(SystemExit):
@@ -47,12 +49,19 @@ class Environ:
     field_keys: tuple[bytes, ...]
     allowed_hosts: tuple[str, ...]
     trusted_proxies: tuple[str, ...]
+    phone_countries: tuple[str, ...]
+    phone_asks_per_hour: int
     publish_dir: Path
     publish_mirrors: tuple[str, ...]
     theme_dir: Path
     websub_hub: str
     show_time_to_inform: bool
     heartbeat_url: str
+    desk_mfa: bool
+    oidc: dict[str, str]
+    advice_approved_by: str
+    drill_recipients: tuple[str, ...]
+    drill_every_days: float
     allow_private_hooks: bool
     commit_hint: bool
     sentry_dsn: str
@@ -88,12 +97,19 @@ def read(raw: dict[str, str]) -> Environ:
         field_keys=_field_keys(keys["FIELD_KEYS"]),
         allowed_hosts=hosts,
         trusted_proxies=_networks(raw, "TRUSTED_PROXIES"),
+        phone_countries=_countries(raw),
+        phone_asks_per_hour=_count(raw, "PHONE_ASKS_PER_HOUR", default=PHONE_ASKS_PER_HOUR),
         publish_dir=Path(raw.get("PUBLISH_DIR") or data_dir / "public").resolve(),
         publish_mirrors=_words(raw, "PUBLISH_MIRRORS"),
         theme_dir=Path(raw.get("THEME_DIR") or data_dir / "theme").resolve(),
         websub_hub=raw.get("WEBSUB_HUB", ""),
         show_time_to_inform=_switch(raw, "SHOW_TIME_TO_INFORM", default=False),
         heartbeat_url=raw.get("HEARTBEAT_URL", ""),
+        desk_mfa=_switch(raw, "DESK_MFA", default=site_url.startswith("https://")),
+        oidc=_oidc(raw),
+        advice_approved_by=raw.get("ADVICE_APPROVED_BY", ""),
+        drill_recipients=_words(raw, "DRILL_RECIPIENTS"),
+        drill_every_days=_days(raw, "DRILL_EVERY_DAYS"),
         allow_private_hooks=_switch(raw, "WEBHOOK_ALLOW_PRIVATE", default=False),
         commit_hint=_switch(raw, "COMMIT_HINT", default=True),
         sentry_dsn=raw.get("SENTRY_DSN", ""),
@@ -104,6 +120,22 @@ def read(raw: dict[str, str]) -> Environ:
 
 def _words(raw: dict[str, str], name: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in raw.get(name, "").split(",") if word.strip())
+
+
+def _countries(raw: dict[str, str]) -> tuple[str, ...]:
+    countries = _words(raw, "PHONE_COUNTRIES")
+    if any(len(word) != 2 or not word.isalpha() or not word.isupper() for word in countries):
+        raise BadSetting(
+            f"PHONE_COUNTRIES is {raw['PHONE_COUNTRIES']!r}; expected countries of two letters, as US,CA"
+        )
+    return countries
+
+
+def _count(raw: dict[str, str], name: str, *, default: int) -> int:
+    text = raw.get(name, "")
+    if text and not text.isdecimal():
+        raise BadSetting(f"{name} is {text!r}; expected a number from 0 up")
+    return int(text) if text else default
 
 
 def _networks(raw: dict[str, str], name: str) -> tuple[str, ...]:
@@ -156,6 +188,29 @@ def _one_of(raw: dict[str, str], name: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise BadSetting(f"{name} is {value!r}; expected one of {', '.join(allowed)}")
     return value
+
+
+def _oidc(raw: dict[str, str]) -> dict[str, str]:
+    """Return the sign-in of others, whole or not at all."""
+    names = ("OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET")
+    found = {name: raw.get(name, "") for name in names}
+    missing = [name for name, value in found.items() if not value]
+    if len(missing) == len(names):
+        return {}
+    if missing:
+        raise BadSetting(f"sign-in by OIDC is half configured: {missing[0]} must be set too")
+    return found | {"OIDC_ROLES_CLAIM": raw.get("OIDC_ROLES_CLAIM") or "groups"}
+
+
+def _days(raw: dict[str, str], name: str) -> float:
+    """Return a number of days; 0 = never."""
+    try:
+        days = float(raw.get(name) or 0)
+    except ValueError:
+        days = -1.0
+    if not 0 <= days <= 3660:
+        raise BadSetting(f"{name} is {raw[name]!r}; expected a number of days, as 30")
+    return days
 
 
 def _kombu_url(redis_url: str) -> str:
@@ -279,6 +334,12 @@ THEME_DIR = ENVIRON.theme_dir
 WEBSUB_HUB = ENVIRON.websub_hub
 SHOW_TIME_TO_INFORM = ENVIRON.show_time_to_inform
 HEARTBEAT_URL = ENVIRON.heartbeat_url
+# Who publishes proves it twice: docs/decisions.md, "Second factor".
+DESK_MFA = ENVIRON.desk_mfa
+OIDC = ENVIRON.oidc
+ADVICE_APPROVED_BY = ENVIRON.advice_approved_by
+DRILL_RECIPIENTS = ENVIRON.drill_recipients
+DRILL_EVERY_DAYS = ENVIRON.drill_every_days
 TRUSTED_PROXIES = ENVIRON.trusted_proxies
 ALLOWED_HOSTS = list(ENVIRON.allowed_hosts)
 DEBUG = False
@@ -306,6 +367,12 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "anymail",
     "incidents.apps.IncidentsConfig",
     "subscribers.apps.SubscribersConfig",
@@ -324,14 +391,60 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "desk.policies.policies",
 ]
 ROOT_URLCONF = "statuspage.urls"
 WSGI_APPLICATION = "statuspage.wsgi.application"
 APPEND_SLASH = False
 LOGIN_URL = "/admin/login/"
+LOGIN_REDIRECT_URL = "/desk/"
 DATABASES = _databases(ENVIRON.database_url)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+# Failed log-ins are counted here, for all processes together, and while the broker is down.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "desk_cache",
+        "OPTIONS": {"MAX_ENTRIES": 10_000},
+    }
+}
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "allauth.account.auth_backends.AuthenticationBackend",
+    "desk.access.RoleBackend",
+]
+ACCOUNT_ADAPTER = "desk.signing_in.Accounts"
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_EMAIL_NOTIFICATIONS = False
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 15 * 60  # seconds; desk.access.STEP_UP asks the same
+# Failed log-ins: from one network, and for one name (allauth counts "login_failed").
+ACCOUNT_RATE_LIMITS = {"login_failed": "20/m/ip,5/5m/key", "reauthenticate": "10/m/user"}
+MFA_ADAPTER = "desk.signing_in.Factors"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_TOTP_ISSUER = "Status desk"
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not _https
+SOCIALACCOUNT_ADAPTER = "desk.signing_in.Others"
+SOCIALACCOUNT_AUTO_SIGNUP = True
+SOCIALACCOUNT_PROVIDERS: dict[str, Any] = {
+    "openid_connect": {
+        "OAUTH_PKCE_ENABLED": True,
+        "APPS": [
+            {
+                "provider_id": "sso",
+                "name": "Single sign-on",
+                "client_id": OIDC["OIDC_CLIENT_ID"],
+                "secret": OIDC["OIDC_CLIENT_SECRET"],
+                "settings": {"server_url": OIDC["OIDC_ISSUER"]},
+            }
+        ]
+        if OIDC
+        else [],
+    }
+}
+CSRF_FAILURE_VIEW = "desk.policies.csrf_failure"
 TEMPLATES: list[dict[str, Any]] = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -355,7 +468,13 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 UNFOLD = {"SITE_TITLE": "Status desk", "SITE_HEADER": "Status desk", "SITE_URL": "/desk/"}
 LANGUAGE_CODE = "en"
-LANGUAGES = [("en", "English"), ("es", "Español")]
+LANGUAGES = [
+    ("en", "English"),
+    ("es", "Español"),
+    ("fr", "Français"),
+    ("de", "Deutsch"),
+    ("ar", "العربية"),
+]
 LOCALE_PATHS = [BASE_DIR / "locale"]
 TIME_ZONE = "UTC"
 USE_TZ = True

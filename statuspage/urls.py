@@ -4,14 +4,14 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
 import desk.urls
-import notifications.receipts
+import notifications.receipts.urls
 import public.views
 import subscribers.urls
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
     path("probes/", include("probes.urls")),
-    *notifications.receipts.urlpatterns,  # /receipts/…
+    *notifications.receipts.urls.urlpatterns,  # /receipts/…
     *subscribers.urls.urlpatterns,  # /subscribe /confirm /manage /unsubscribe
     *public.views.urlpatterns,  # /report
     *desk.urls.urlpatterns,  # /desk /v1 /intake /health /metrics

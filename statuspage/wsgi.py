@@ -1,4 +1,4 @@
-"""The WSGI entrance: published files ahead of Django."""
+"""The WSGI entrance: published files, then the gate of sign-ups, ahead of Django."""
 
 import os
 
@@ -11,7 +11,8 @@ from django.conf import settings  # noqa: E402  # readable only once Django is s
 
 from public.serve import PublishedFiles  # noqa: E402
 from statuspage import schema  # noqa: E402
+from subscribers.gate import Gate  # noqa: E402
 
 schema.refuse_mismatch()
 
-application = PublishedFiles(django_application, settings.PUBLISH_DIR)
+application = PublishedFiles(Gate(django_application), settings.PUBLISH_DIR)

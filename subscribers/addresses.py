@@ -20,9 +20,22 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from phonenumbers import PhoneNumberType
 
+
+def N_(text: str) -> str:  # noqa: N802  # gettext's own name
+    """Mark a sentence for the catalogues of locale/; it is translated where it is shown."""
+    return text
+
+
+class Unreadable(ValueError):
+    """No key of FIELD_KEYS opens this address."""
+
+
 VERSION = 1
 NONCE_BYTES = 12  # AES-GCM's own: NIST SP 800-38D §8.2
 KEY_ID_BYTES = 2
+# About 16,000 hashes: half a second of a phone, unseen by people and dear to a flood.
+WORK_BITS = 14
+WORK_VALID_S = 3_600
 HASH_CHARS = 64
 KEYS_CACHED = (
     32  # a handful of keys and purposes; deriving one anew for each address costs half the time
@@ -33,6 +46,7 @@ LOCAL_CHARS_MAX = 64
 EMAIL_CHARS_MAX = 254
 TYPED_CHARS_MAX = 320  # whatever is longer is no telephone number and no mail address
 URL_CHARS_MAX = 2000
+WEB_PORTS = (443, 8443)  # as notifications/channels/_guard.py has them
 ACCOUNT_CHARS_MAX = 255
 # RFC 5322 §3.2.3, dot-atom. Quoted local parts are legal, but nobody has one and they carry header tricks.
 _LOCAL = re.compile(
@@ -44,11 +58,12 @@ _DOMAIN = re.compile(
 
 # Numbers that cost their caller extra or ring nobody: security.md, "SMS pumping".
 _REFUSED_TYPES = {
-    PhoneNumberType.PREMIUM_RATE: "is a premium-rate number",
-    PhoneNumberType.SHARED_COST: "is a shared-cost number",
-    PhoneNumberType.UAN: "is a company's access number",
-    PhoneNumberType.PAGER: "is a pager",
-    PhoneNumberType.VOICEMAIL: "is a voice mailbox",
+    PhoneNumberType.PREMIUM_RATE: N_("This is a premium-rate number, to which we do not write."),
+    PhoneNumberType.SHARED_COST: N_("This is a shared-cost number, to which we do not write."),
+    PhoneNumberType.UAN: N_("This is a company's access number, to which we do not write."),
+    PhoneNumberType.VOIP: N_("This is an Internet telephone number, to which we do not write."),
+    PhoneNumberType.PAGER: N_("This is a pager, to which we do not write."),
+    PhoneNumberType.VOICEMAIL: N_("This is a voice mailbox, to which we do not write."),
 }
 # Unassigned numbers of North America (555, 500) are what providers' test accounts use, and nobody can bill them.
 # Elsewhere hijacked unassigned ranges are how toll fraud works, so there a number must be assigned.
@@ -80,11 +95,11 @@ PUSH_KEY_BYTES, PUSH_AUTH_BYTES = 65, 16
 
 
 class BadAddress(ValueError):
-    """The address cannot be written to; the text says why in one sentence."""
+    """The address cannot be written to; the text says why in one sentence, `{name}` standing for a value."""
 
-
-class Unreadable(ValueError):
-    """No key of FIELD_KEYS opens this address."""
+    def __init__(self, text: str, **values: str | int) -> None:
+        super().__init__(text.format(**values))
+        self.text, self.values = text, values
 
 
 def clean(
@@ -102,9 +117,9 @@ def clean(
     """
     text = text.strip()
     if not text:
-        raise BadAddress("The address is empty.")
+        raise BadAddress(N_("The address is empty."))
     if any(unicodedata.category(char)[0] == "C" for char in text):
-        raise BadAddress("The address holds an invisible character; type it anew.")
+        raise BadAddress(N_("The address holds an invisible character; type it anew."))
     match kind:
         case Kind.EMAIL:
             return _clean_email(text)
@@ -123,21 +138,23 @@ def clean(
 def _clean_email(text: str) -> str:
     local, at, domain = text.rpartition("@")
     if len(text) > TYPED_CHARS_MAX:
-        raise BadAddress("This is too long for an e-mail address.")
+        raise BadAddress(N_("This is too long for an e-mail address."))
     if not at or not local or not domain:
-        raise BadAddress("This is not an e-mail address; expected one as name@example.org.")
+        raise BadAddress(N_("This is not an e-mail address; expected one as name@example.org."))
     if len(text) > EMAIL_CHARS_MAX or len(local) > LOCAL_CHARS_MAX:
         raise BadAddress(
-            f"The e-mail address is too long; at most {EMAIL_CHARS_MAX} characters can be delivered."
+            N_("The e-mail address is too long; at most {limit} characters can be delivered."),
+            limit=EMAIL_CHARS_MAX,
         )
     if not _LOCAL.fullmatch(local):
         raise BadAddress(
-            "The part before the @ holds a character that mail servers do not deliver to."
+            N_("The part before the @ holds a character that mail servers do not deliver to.")
         )
     email = f"{local}@{_clean_domain(domain)}"
     if len(email) > EMAIL_CHARS_MAX:
         raise BadAddress(
-            f"The e-mail address is too long; at most {EMAIL_CHARS_MAX} characters can be delivered."
+            N_("The e-mail address is too long; at most {limit} characters can be delivered."),
+            limit=EMAIL_CHARS_MAX,
         )
     return email
 
@@ -154,45 +171,51 @@ def _clean_domain(domain: str) -> str:
     if (
         not _DOMAIN.fullmatch(ascii_domain) or len(ascii_domain) > 253 or max(map(len, labels)) > 63
     ):  # RFC 1035 §2.3.4
-        raise BadAddress("The part after the @ is not a domain; expected one as example.org.")
+        raise BadAddress(N_("The part after the @ is not a domain; expected one as example.org."))
     return ascii_domain
 
 
 def _clean_phone(text: str, countries: Collection[str]) -> str:
     if len(text) > TYPED_CHARS_MAX:
-        raise BadAddress("This is too long for a telephone number.")
+        raise BadAddress(N_("This is too long for a telephone number."))
     try:
         number = phonenumbers.parse(text, None)
     except phonenumbers.NumberParseException:
         raise BadAddress(
-            "Write the telephone number with + and its country code, as +1 617 555 0123."
+            N_("Write the telephone number with + and its country code, as +1 617 555 0123.")
         ) from None
     if number.extension:
         raise BadAddress(
-            "A number with an extension cannot be reached by a message; leave the extension out."
+            N_(
+                "A number with an extension cannot be reached by a message; leave the extension out."
+            )
         )
     kind = phonenumbers.number_type(number)
     if kind in _REFUSED_TYPES:
-        raise BadAddress(f"This {_REFUSED_TYPES[kind]}, to which we do not write.")
+        raise BadAddress(_REFUSED_TYPES[kind])
     known = kind != PhoneNumberType.UNKNOWN or number.country_code == _NORTH_AMERICA
     if not known or not phonenumbers.is_possible_number(number):
         raise BadAddress(
-            "There is no such telephone number; check its digits and the country code."
+            N_("There is no such telephone number; check its digits and the country code.")
         )
     if countries and phonenumbers.region_code_for_number(number) not in countries:
-        raise BadAddress("We do not send messages to telephone numbers of this country.")
+        raise BadAddress(N_("We do not send messages to telephone numbers of this country."))
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
 def _clean_url(text: str, hosts: Collection[str] = (), *, plain_http: bool = False) -> str:
     if len(text) > URL_CHARS_MAX:
-        raise BadAddress(f"The address has {len(text)} characters; allowed are {URL_CHARS_MAX}.")
+        raise BadAddress(
+            N_("The address has {count} characters; allowed are {limit}."),
+            count=len(text),
+            limit=URL_CHARS_MAX,
+        )
     try:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
     except ValueError:
         raise BadAddress(
-            "This is not an address of the web; expected one as https://example.org/hook."
+            N_("This is not an address of the web; expected one as https://example.org/hook.")
         ) from None
     if (
         parts.scheme not in (("https", "http") if plain_http else ("https",))
@@ -200,20 +223,29 @@ def _clean_url(text: str, hosts: Collection[str] = (), *, plain_http: bool = Fal
         or " " in text
     ):
         raise BadAddress(
-            "This is not an address of the web; expected one as https://example.org/hook."
+            N_("This is not an address of the web; expected one as https://example.org/hook.")
         )
     if parts.username or parts.password:
-        raise BadAddress("The address holds a user name or password; leave it out.")
-    if hosts and not plain_http and not _is_of(host, hosts):
+        raise BadAddress(N_("The address holds a user name or password; leave it out."))
+    if hosts and not plain_http and not is_of(host, hosts):
         places = " or ".join(name.lstrip(".") for name in hosts)
-        raise BadAddress(f"A webhook of this kind lives at {places}, not at {host[:100]}.")
+        raise BadAddress(
+            N_("A webhook of this kind lives at {places}, not at {host}."),
+            places=places,
+            host=host[:100],
+        )
+    if not plain_http and port not in (None, *WEB_PORTS):
+        raise BadAddress(
+            N_("The address names port {port}; allowed are 443 and 8443."), port=port or 0
+        )
     host = f"[{host}]" if ":" in host else host
     usual = 443 if parts.scheme == "https" else 80
     place = host if port in (None, usual) else f"{host}:{port}"
     return urlunsplit((parts.scheme, place, parts.path or "/", parts.query, ""))
 
 
-def _is_of(host: str, hosts: Collection[str]) -> bool:
+def is_of(host: str, hosts: Collection[str]) -> bool:
+    """Say whether a host is one of `hosts`; a name with a leading dot stands for all below it."""
     return any(host == name or (name[0] == "." and host.endswith(name)) for name in hosts)
 
 
@@ -225,9 +257,11 @@ def _clean_push(text: str, *, plain_http: bool) -> str:
         endpoint = _clean_url(str(told["endpoint"]), plain_http=plain_http)
         sizes = [len(_base64url(str(keys[name]))) for name in ("p256dh", "auth")]
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise BadAddress("The browser's answer cannot be read; press the button again.") from None
+        raise BadAddress(
+            N_("The browser's answer cannot be read; press the button again.")
+        ) from None
     if sizes != [PUSH_KEY_BYTES, PUSH_AUTH_BYTES]:
-        raise BadAddress("The browser's keys have the wrong length; press the button again.")
+        raise BadAddress(N_("The browser's keys have the wrong length; press the button again."))
     kept = {
         "endpoint": endpoint,
         "keys": {"p256dh": str(keys["p256dh"]), "auth": str(keys["auth"])},
@@ -242,7 +276,9 @@ def _base64url(text: str) -> bytes:
 def _clean_account(text: str) -> str:
     if len(text) > ACCOUNT_CHARS_MAX:
         raise BadAddress(
-            f"The account's name has {len(text)} characters; allowed are {ACCOUNT_CHARS_MAX}."
+            "The account's name has {count} characters; allowed are {limit}.",
+            count=len(text),
+            limit=ACCOUNT_CHARS_MAX,
         )
     return text
 
@@ -317,6 +353,15 @@ def unseal(sealed: bytes, keys: Sequence[bytes]) -> str:
     )
 
 
+def is_sealed_with(sealed: bytes, key: bytes) -> bool:
+    """Say whether `key` wrote this; two keys may share an id, so it is tried."""
+    try:
+        unseal(sealed, [key])
+    except Unreadable:
+        return False
+    return True
+
+
 def address_hash(channel_kind: str, address: str, secret: str) -> str:
     """Return the keyed hash by which an address is found again without being readable.
 
@@ -341,6 +386,24 @@ def read_link_token(purpose: str, token: str, secret: str) -> str | None:
     uid, dash, _ = token.partition("-")
     genuine = hmac.compare_digest(link_token(purpose, uid, secret).encode(), token.encode())
     return uid if dash and genuine else None
+
+
+def work_seed(moment_s: int, secret: str) -> str:
+    """Return what a browser works on before it asks: stamped, so that nothing needs to be kept."""
+    mac = hmac.new(_derived(secret, "work"), str(moment_s).encode(), hashlib.sha256).hexdigest()
+    return f"{moment_s}.{mac[:24]}"
+
+
+def has_worked(seed: str, nonce: str, typed: str, *, secret: str, now_s: int) -> bool:
+    """Say whether `nonce` is work done on a seed of ours for this very address: SHA-256 with WORK_BITS leading zeros."""
+    stamp = seed.partition(".")[0]
+    if not (stamp.isascii() and stamp.isdecimal() and len(stamp) < 12 and len(nonce) < 20):
+        return False
+    genuine = hmac.compare_digest(work_seed(int(stamp), secret).encode(), seed.encode())
+    if not genuine or not 0 <= now_s - int(stamp) <= WORK_VALID_S:
+        return False
+    found = hashlib.sha256(f"{seed}:{typed}:{nonce}".encode()).digest()
+    return int.from_bytes(found[:4]) >> (32 - WORK_BITS) == 0
 
 
 def code(uid: str, secret: str, digits: int = 6) -> str:

@@ -1,6 +1,6 @@
 """Channels and addresses, with this installation's keys."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from django.conf import settings
 
@@ -34,11 +34,15 @@ def kind_of(channel: str) -> Kind:
     raise NotOffered(f'There is no channel "{channel[:32]}"; known are {known}.')
 
 
-def cleaned(channel: str, address: str) -> str:
-    """Return the address of a channel in the one form that we store. Raises BadAddress, NotOffered."""
+def cleaned(channel: str, address: str, *, countries: Collection[str] = ()) -> str:
+    """Return the address of a channel in the one form that we store. Raises BadAddress, NotOffered.
+
+    Strangers may name numbers of `countries` only (PHONE_COUNTRIES); empty allows all.
+    """
     return addresses.clean(
         kind_of(channel),
         address,
+        countries=countries,
         hosts=addresses.HOSTS.get(channel, ()),
         plain_http=settings.ENVIRON.allow_private_hooks,
     )

@@ -8,11 +8,13 @@ from itertools import islice
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
+from incidents.lifecycle import Impact
 from incidents.models import Component
 from subscribers import addresses
 from subscribers.addresses import Kind
 from subscribers.addressing import cleaned, hash_of, kind_of
 from subscribers.models import (
+    Basis,
     Consent,
     Role,
     State,
@@ -24,6 +26,11 @@ from subscribers.rows import check_language, check_time_zone
 
 BRING_IN_CHUNK = 1_000  # rows of one transaction
 BRING_IN_TRIES = 3  # when others subscribe the same addresses meanwhile
+# What customers hear who never subscribed: service safety, never planned work or advertising.
+SAFETY_LEAST = Impact.MAJOR
+LISTED = "Told without having subscribed, on the legal basis {basis}, by: {source}"
+DROPPED = "dropped"  # stands in list_run of those whom their list gave up
+_NOT_CONSENT = [basis for basis in Basis if basis is not Basis.CONSENT]
 IMPORTED = "Brought in with the consent recorded by: {source}"
 
 
@@ -40,6 +47,9 @@ class Incoming:
     consent_source: str = ""
     consent_at: datetime | None = None
     place: str = ""
+    basis: Basis = (
+        Basis.CONSENT
+    )  # of which consent_source and consent_at then tell the source and the day
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +69,30 @@ class BroughtIn:
     refused: list[Refusal] = field(default_factory=list)
 
 
-def bring_in(rows: Iterable[Incoming], *, source: str, now: datetime) -> BroughtIn:
+@dataclass(frozen=True, slots=True)
+class ListRun:
+    """One reading of a customer list: its name, and the caller's word for this run."""
+
+    name: str
+    run: str
+
+
+def bring_in(
+    rows: Iterable[Incoming], *, source: str, now: datetime, listed: ListRun | None = None
+) -> BroughtIn:
     """Take over subscriptions from a file or another system; nobody is written to.
 
-    With consent they are active at once. Whoever is here already keeps their own choice, whoever
+    With consent, or another recorded legal basis, they are active at once. Who is here on such a basis hears what is bad and
+    nothing else (SAFETY_LEAST), never by telephone.
+
+    Whoever is here already keeps their own choice, whoever
     left or said stop since the consent was given stays away: running twice changes nothing.
     """
     done = BroughtIn()
     slugs = {component.slug: component for component in Component.objects.all()}
     stream = iter(rows)
     while chunk := list(islice(stream, BRING_IN_CHUNK)):
-        _bring_in_chunk(list(_readied(chunk, slugs, now, done)), source, now, done)
+        _bring_in_chunk(list(_readied(chunk, slugs, now, done)), source, now, done, listed)
     return done
 
 
@@ -117,6 +140,8 @@ def _ready(row: Incoming, slugs: dict[str, Component], now: datetime) -> _Ready:
         raise ValueError(f"{given} is given but {missing} is empty; a consent needs both.")
     if kind is Kind.PHONE and not row.consent_at:
         raise ValueError("A telephone number needs consent_source and consent_at; both are empty.")
+    if row.basis is not Basis.CONSENT:
+        _check_basis(row, kind)
     if row.consent_at and row.consent_at > now:
         raise ValueError(
             f"consent_at is {row.consent_at:%Y-%m-%d %H:%M} UTC, which has not come yet."
@@ -131,11 +156,27 @@ def _ready(row: Incoming, slugs: dict[str, Component], now: datetime) -> _Ready:
     return _Ready(row, address, hash_of(kind, address), kind, chosen)
 
 
-def _bring_in_chunk(ready: Sequence[_Ready], source: str, now: datetime, done: BroughtIn) -> None:
+def _check_basis(row: Incoming, kind: Kind) -> None:
+    """Raise ValueError where a legal basis other than consent does not reach."""
+    if kind is not Kind.EMAIL:
+        raise ValueError(
+            f'"{row.basis}" reaches e-mail only; a {row.channel} subscription needs its owner\'s consent.'
+        )
+    if not row.consent_at:
+        raise ValueError(
+            f'the basis "{row.basis}" needs consent_source and consent_at: where and since when it holds.'
+        )
+    if row.wake_me:
+        raise ValueError("Only who asked for it is woken; wake_me needs consent.")
+
+
+def _bring_in_chunk(
+    ready: Sequence[_Ready], source: str, now: datetime, done: BroughtIn, listed: ListRun | None
+) -> None:
     for attempt in range(1, BRING_IN_TRIES + 1):
         try:
             with transaction.atomic():
-                counts = _take(ready, source, now)
+                counts = _take(ready, source, now, listed)
             break
         except IntegrityError:
             # Somebody subscribed one of these addresses meanwhile; the next look sees them.
@@ -147,7 +188,7 @@ def _bring_in_chunk(ready: Sequence[_Ready], source: str, now: datetime, done: B
     done.left_alone += counts.left_alone
 
 
-def _take(ready: Sequence[_Ready], source: str, now: datetime) -> BroughtIn:
+def _take(ready: Sequence[_Ready], source: str, now: datetime, listed: ListRun | None) -> BroughtIn:
     """Write one chunk inside the caller's transaction and return its counts."""
     counts = BroughtIn()
     hashes = [entry.hashed for entry in ready]
@@ -177,7 +218,11 @@ def _take(ready: Sequence[_Ready], source: str, now: datetime) -> BroughtIn:
             new.append(entry)
             counts.added += bool(entry.row.consent_at)
             counts.waiting += not entry.row.consent_at
-    _insert(new, source, now)
+    _insert(new, source, now, listed)
+    if listed:
+        Subscription.objects.filter(list_name=listed.name, address_hash__in=hashes).exclude(
+            state=State.GONE
+        ).update(list_run=listed.run)
     pks = [pk for _, pk in confirmed]
     Subscription.objects.filter(pk__in=pks).update(state=State.ACTIVE, confirmed_at=now)
     Consent.objects.bulk_create(_imported_consent(entry, pk, source) for entry, pk in confirmed)
@@ -194,17 +239,19 @@ def _known(
     standing: dict[Keys, tuple[int, str]] = {}
     gone: dict[Keys, datetime | None] = {}
     rows = Subscription.objects.filter(role=Role.SUBSCRIBER, address_hash__in=hashes).order_by("id")
-    for pk, channel, hashed, state, gone_at in rows.values_list(
-        "pk", "channel", "address_hash", "state", "gone_at"
+    for pk, channel, hashed, state, gone_at, run in rows.values_list(
+        "pk", "channel", "address_hash", "state", "gone_at", "list_run"
     ):
         if state == State.GONE:
+            if run == DROPPED:
+                continue  # its list gave it up, not its owner
             gone[channel, hashed] = gone_at
         else:
             standing[channel, hashed] = (pk, state)
     return standing, gone
 
 
-def _insert(entries: Sequence[_Ready], source: str, now: datetime) -> None:
+def _insert(entries: Sequence[_Ready], source: str, now: datetime, listed: ListRun | None) -> None:
     people = Subscriber.objects.bulk_create(
         Subscriber(
             language=entry.row.language or "en", time_zone=entry.row.time_zone, created_at=now
@@ -219,6 +266,11 @@ def _insert(entries: Sequence[_Ready], source: str, now: datetime) -> None:
             address_hash=entry.hashed,
             state=State.ACTIVE if entry.row.consent_at else State.PENDING,
             language=entry.row.language or "en",
+            time_zone=entry.row.time_zone,
+            basis=entry.row.basis,
+            least_impact="" if entry.row.basis is Basis.CONSENT else SAFETY_LEAST,
+            list_name=listed.name if listed else "",
+            list_run=listed.run if listed else "",
             every_component=not entry.components,
             wake_me=entry.row.wake_me,
             source=source[:32],
@@ -243,6 +295,22 @@ def _insert(entries: Sequence[_Ready], source: str, now: datetime) -> None:
 
 def _imported_consent(entry: _Ready, pk: int, source: str) -> Consent:
     assert entry.row.consent_at is not None  # callers pick the rows with consent
-    text = IMPORTED.format(source=entry.row.consent_source)
+    words = IMPORTED if entry.row.basis is Basis.CONSENT else LISTED
+    text = words.format(source=entry.row.consent_source, basis=entry.row.basis)
     proof = f"{source}: {entry.row.consent_source}"[:255]
-    return Consent(subscription_id=pk, text=text, source=proof, at=entry.row.consent_at)
+    return Consent(
+        subscription_id=pk,
+        channel=entry.row.channel,
+        address_hash=entry.hashed,
+        basis=entry.row.basis,
+        text=text,
+        source=proof,
+        at=entry.row.consent_at,
+    )
+
+
+def end_run(listed: ListRun, *, now: datetime) -> int:
+    """Let go whom this run of their list did not name any more; return how many. Who chose for themselves stays."""
+    missing = Subscription.objects.filter(list_name=listed.name, basis__in=_NOT_CONSENT)
+    missing = missing.exclude(list_run=listed.run).exclude(state=State.GONE)
+    return missing.update(state=State.GONE, gone_at=now, list_run=DROPPED)

@@ -13,8 +13,9 @@ from subscribers.models import Role, State, Subscription
 
 @transaction.atomic
 def follow(
-    incident: Incident, *, channel: str, address: str, confirmed: bool, source: str, now: datetime
-) -> Subscription | None:
+    incident: Incident, *, channel: str, address: str, confirmed: bool, source: str, now: datetime,
+    language: str = "en", consent_text: str = "", network_hash: str = "",
+) -> Subscription | None:  # fmt: skip
     """Let an address hear of this incident; None when its owner asked not to be written to.
 
     A new address hears only of what it follows; one that is subscribed keeps its subscription.
@@ -32,7 +33,10 @@ def follow(
             if done.refused:
                 raise ValueError(done.refused[0].why)
         else:
-            services.subscribe(channel=channel, address=address, source=source, now=now)
+            services.subscribe(
+                channel=channel, address=address, source=source, language=language, consent_text=consent_text,
+                network_hash=network_hash, now=now,
+            )  # fmt: skip
         row = services.find(channel=channel, address=address)
     if row is None:
         return None
@@ -46,7 +50,7 @@ def follow(
 def unfollow(row: Subscription, incident: Incident, *, now: datetime) -> None:
     """Stop hearing of this incident; an address left with nothing is gone."""
     row.incidents.remove(incident)
-    if row.only_incidents and not row.incidents.exists():
+    if row.only_incidents and not row.incidents.exists() and not row.contact_of.exists():
         services.leave(row, now=now)
 
 

@@ -1,10 +1,11 @@
 """Leaving: unsubscribe, stop, be forgotten."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from django.db import transaction
 
+from incidents.lifecycle import Impact
 from subscribers.links import subscription_of
 from subscribers.models import (
     Role,
@@ -15,11 +16,20 @@ from subscribers.models import (
 )
 from subscribers.rows import standing
 
+LESS = Impact.CRITICAL  # what is still heard after one tap on "only the worst"
+
 
 def unsubscribe(*, token: str, now: datetime) -> Subscription:
     """End the subscription; again and again without harm. Raises DeadLink."""
     subscription = subscription_of(token)
     leave(subscription, now=now)
+    return subscription
+
+
+def hear_less(*, token: str, now: datetime) -> Subscription:
+    """Hear only of the worst from now on: the step before leaving. Raises DeadLink."""
+    subscription = subscription_of(token)
+    Subscription.objects.filter(pk=subscription.pk).update(least_impact=LESS, digest=True)
     return subscription
 
 
@@ -59,6 +69,11 @@ def lift(*, channel: str, address_hash: str) -> bool:
     return deleted > 0
 
 
+def undelivered(pks: Sequence[int], *, why: str, now: datetime) -> None:
+    """Note what could not be delivered, so that its owner sees it in the settings."""
+    Subscription.objects.filter(pk__in=pks).update(undelivered_at=now, undelivered_why=why[:255])
+
+
 def suppressions(rows: Iterable[Subscription]) -> dict[int, Suppression]:
     """Return row id -> why it cannot be written to, of those subscriptions where that is so."""
     rows = list(rows)
@@ -78,5 +93,12 @@ def forget(subscription: Subscription, *, now: datetime) -> None:
     subscription.letters.all().delete()
     subscription.consents.all().delete()
     subscription.components.clear()
-    Subscription.objects.filter(pk=subscription.pk).update(address_sealed=b"", label="")
-    Subscriber.objects.filter(pk=subscription.subscriber_id).update(time_zone="", language="en")
+    Subscription.objects.filter(pk=subscription.pk).update(
+        address_sealed=b"", label="", time_zone="", undelivered_why=""
+    )
+    subscription.contact_of.all().delete()
+    person = subscription.subscriber
+    person.contacts.all().delete()
+    Subscriber.objects.filter(pk=person.pk).update(
+        time_zone="", language="en", quiet_from=None, quiet_until=None, wake_test_hour=None
+    )

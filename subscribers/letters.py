@@ -15,7 +15,9 @@ LETTERS_MAX, LETTERS_WINDOW = 3, timedelta(days=1)  # of each kind to one addres
 BOUNCE_REST = timedelta(days=1)
 
 
-def write_letter(subscription: Subscription, *, kind: LetterKind, now: datetime) -> Letter | None:
+def write_letter(
+    subscription: Subscription, *, kind: LetterKind, now: datetime, due_at: datetime | None = None
+) -> Letter | None:
     """Leave a letter for the voice to send; None when this address had its share of them today."""
     recent = Letter.objects.filter(
         kind=kind,
@@ -25,7 +27,9 @@ def write_letter(subscription: Subscription, *, kind: LetterKind, now: datetime)
     )
     if recent.count() >= LETTERS_MAX:
         return None
-    letter = Letter.objects.create(subscription=subscription, kind=kind, created_at=now)
+    letter = Letter.objects.create(
+        subscription=subscription, kind=kind, created_at=now, due_at=due_at
+    )
     doorbell.ring_on_commit("letter")
     return letter
 

@@ -58,9 +58,6 @@ class Subscriber(models.Model):
         null=True, blank=True, help_text="In the person's zone; from then on only calls asked for."
     )
     quiet_until = models.TimeField(null=True, blank=True)
-    discreet = models.BooleanField(
-        default=False, help_text="Lock screens show “Service notice” and no more."
-    )
     fallback_after_s = models.PositiveIntegerField(
         default=FALLBACK_AFTER_S, help_text="Unanswered for so long: the next channel."
     )
@@ -102,7 +99,7 @@ class Subscription(models.Model):
     """One channel, one address, the chosen components.
 
     The address lies encrypted in `address_sealed` (addresses.seal); `address_hash` is a keyed hash for look-up only.
-    `language` is repeated here so that fan-out reads one table. `position` is the person's order of channels, lowest first.
+    `language` and `time_zone` are repeated here, `discreet` is the same on all of a person's, so that sending reads one table. `position` is the person's order of channels, lowest first.
     """
 
     uid = Uid()
@@ -116,6 +113,10 @@ class Subscription(models.Model):
         max_length=255, blank=True, default="", help_text="An operator's or account's name."
     )
     language = models.CharField(max_length=10, default="en")
+    time_zone = models.CharField(max_length=64, blank=True, default="")
+    discreet = models.BooleanField(
+        default=False, help_text="Lock screens show “Service notice” and no more."
+    )
     every_component = models.BooleanField(default=True)
     components = models.ManyToManyField(Component, blank=True, related_name="subscriptions")
     only_incidents = models.BooleanField(

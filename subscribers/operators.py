@@ -58,7 +58,7 @@ def _clean_operator(entry: Operator) -> str:
     try:
         return cleaned(entry.channel, entry.address)
     except BadAddress as error:
-        raise BadAddress(f'Operator "{entry.name}": {error}') from error
+        raise BadAddress('Operator "{name}": {why}', name=entry.name, why=str(error)) from error
 
 
 def ensure_social(*, channel: str, label: str, now: datetime) -> Subscription:

@@ -8,7 +8,7 @@ from zoneinfo import available_timezones
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from incidents.models import Component
 from subscribers import addresses
@@ -21,6 +21,10 @@ from subscribers.models import (
     Subscriber,
     Subscription,
 )
+
+# Raised with every change of the words that are shown (forms.CONSENT_TEXT, WAKE_TEXT).
+CONSENT_VERSION = "2"
+ROWS_OF_A_PERSON_MAX = 50  # nobody has more channels; bounds the work of one page
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,6})?")
 
@@ -56,14 +60,38 @@ def of_address(address_hash: str) -> Iterable[Subscription]:
     return standing(Role.SUBSCRIBER).filter(address_hash=address_hash).order_by("channel", "id")
 
 
+def of_person(row: Subscription) -> list[Subscription]:
+    """Return what stands for the person of `row`, in their own order; rows of the same address are theirs too."""
+    mine = Q(subscriber=row.subscriber_id) | Q(address_hash=row.address_hash)
+    rows = standing(Role.SUBSCRIBER).filter(mine).select_related("subscriber")
+    return list(rows.order_by("position", "id")[:ROWS_OF_A_PERSON_MAX])
+
+
+def again(row: Subscription) -> Subscription:
+    """Return the row as the database has it now."""
+    return Subscription.objects.select_related("subscriber").get(pk=row.pk)
+
+
+def owner(address_hash: str) -> Subscriber | None:
+    """Return the person whom an address belongs to: text messages and calls of one number are one person's."""
+    row = standing(Role.SUBSCRIBER).filter(address_hash=address_hash).order_by("id").first()
+    return row.subscriber if row else None
+
+
 def standing(role: Role) -> QuerySet[Subscription]:
     return Subscription.objects.filter(role=role).exclude(state=State.GONE)
 
 
 def standing_or_new(
-    channel: str, kind: Kind, address: str, source: str, now: datetime
+    channel: str,
+    kind: Kind,
+    address: str,
+    source: str,
+    now: datetime,
+    *,
+    person: Subscriber | None = None,
 ) -> Subscription:
-    """Return the locked row of this address; a new one is pending."""
+    """Return the locked row of this address; a new one is pending, and belongs to `person` or to whom its address does."""
     rows = standing(Role.SUBSCRIBER).filter(channel=channel, address_hash=hash_of(kind, address))
     # The lock makes two requests for one address count each other's letters.
     locked = rows.select_for_update(of=("self",)).select_related("subscriber")
@@ -79,6 +107,7 @@ def standing_or_new(
                 state=State.PENDING,
                 source=source,
                 now=now,
+                person=person or owner(hash_of(kind, address)),
             )
     except IntegrityError:
         # Asked twice in one moment: the other request made it.
@@ -88,9 +117,10 @@ def standing_or_new(
 def new(
     channel: str, kind: Kind, address: str, *, role: Role, state: State, source: str, now: datetime,
     confirmed_at: datetime | None = None, label: str = "", position: int = 0, wake_me: bool = False,
+    person: Subscriber | None = None,
 ) -> Subscription:  # fmt: skip
     return Subscription.objects.create(
-        subscriber=Subscriber.objects.create(created_at=now),
+        subscriber=person or Subscriber.objects.create(created_at=now),
         channel=channel,
         address_sealed=addresses.seal(address, settings.FIELD_KEYS),
         address_hash=hash_of(kind, address),
@@ -114,10 +144,14 @@ def choose(
     wake_me: bool | None,
 ) -> None:
     person = subscription.subscriber
+    # Whoever types an address may not change what its owner, once confirmed, has chosen for all channels.
+    theirs = subscription.state == State.ACTIVE or not _is_known(person)
     if language:
-        person.language = subscription.language = language
+        subscription.language = language
+        person.language = language if theirs else person.language
     if time_zone is not None:
-        person.time_zone = time_zone
+        subscription.time_zone = time_zone
+        person.time_zone = time_zone if theirs else person.time_zone
     if wake_me is not None:
         subscription.wake_me = wake_me
     if components is not None:
@@ -125,12 +159,25 @@ def choose(
         subscription.only_incidents = False
         subscription.components.set(components)
     person.save(update_fields=["language", "time_zone"])
-    subscription.save(update_fields=["language", "wake_me", "every_component", "only_incidents"])
+    subscription.save(
+        update_fields=["language", "time_zone", "wake_me", "every_component", "only_incidents"]
+    )
+
+
+def _is_known(person: Subscriber) -> bool:
+    return person.subscriptions.filter(state=State.ACTIVE).exists()
 
 
 def record_consent(
     subscription: Subscription, *, text: str, source: str, network: str, now: datetime
 ) -> None:
     Consent.objects.create(
-        subscription=subscription, text=text, source=source[:255], network_hash=network, at=now
+        subscription=subscription,
+        channel=subscription.channel,
+        address_hash=subscription.address_hash,
+        text=text,
+        source=source[:255],
+        network_hash=network,
+        version=CONSENT_VERSION,
+        at=now,
     )

@@ -18,8 +18,10 @@ from subscribers.bringing_in import (
     BroughtIn,
     Incoming,
     Keys,
+    ListRun,
     Refusal,
     bring_in,
+    end_run,
 )
 from subscribers.confirming import (
     CODE_TRIES_MAX,
@@ -29,12 +31,21 @@ from subscribers.confirming import (
     confirm_by_reply,
     confirm_code,
 )
-from subscribers.leaving import forget, leave, lift, suppress, suppressions, unsubscribe
+from subscribers.leaving import (
+    LESS,
+    forget,
+    hear_less,
+    leave,
+    lift,
+    suppress,
+    suppressions,
+    undelivered,
+    unsubscribe,
+)
 from subscribers.letters import BOUNCE_REST, LETTERS_MAX, LETTERS_WINDOW, write_letter
 from subscribers.limits import (
     ASKS_OF_A_NETWORK_MAX,
     ASKS_OF_A_PREFIX_MAX,
-    ASKS_OF_ALL_MAX,
     ASKS_WINDOW,
     SPEND_WINDOW,
     TooManyAsks,
@@ -53,13 +64,32 @@ from subscribers.links import (
     subscription_of,
     unsubscribe_url,
 )
+from subscribers.models import FALLBACK_AFTER_S, Basis
 from subscribers.operators import Operator, ensure_social, set_operators
-from subscribers.preferring import ask_to_manage, prefer
-from subscribers.rows import check_language, check_time_zone, find, of_address
+from subscribers.preferring import (
+    Habits,
+    Wishes,
+    ask_to_manage,
+    kind_typed,
+    move,
+    pause,
+    prefer,
+    settle_in,
+    try_out,
+    wish,
+)
+from subscribers.rows import again, check_language, check_time_zone, find, of_address, of_person
 from subscribers.signing_up import subscribe
 
 __all__ = [
-    "ASKS_OF_ALL_MAX",
+    "Basis",
+    "ListRun",
+    "end_run",
+    "FALLBACK_AFTER_S",
+    "LESS",
+    "again",
+    "hear_less",
+    "undelivered",
     "ASKS_OF_A_NETWORK_MAX",
     "ASKS_OF_A_PREFIX_MAX",
     "ASKS_WINDOW",
@@ -71,6 +101,7 @@ __all__ = [
     "CODE_TRIES_MAX",
     "CONFIRM_LIFETIME",
     "DeadLink",
+    "Habits",
     "IMPORTED",
     "Incoming",
     "Keys",
@@ -85,6 +116,7 @@ __all__ = [
     "TooManyAsks",
     "WAKING_CHANNEL",
     "Why",
+    "Wishes",
     "address_of",
     "ask_to_manage",
     "bring_in",
@@ -101,23 +133,30 @@ __all__ = [
     "forget",
     "hash_of",
     "kind_of",
+    "kind_typed",
     "leave",
     "letter_code",
     "letter_of",
     "letter_url",
     "lift",
     "manage_url",
+    "move",
     "network_hash",
     "of_address",
+    "of_person",
     "offered",
     "open_addresses",
+    "pause",
     "prefer",
     "set_operators",
+    "settle_in",
     "subscribe",
     "subscription_of",
     "suppress",
     "suppressions",
+    "try_out",
     "unsubscribe",
     "unsubscribe_url",
+    "wish",
     "write_letter",
 ]

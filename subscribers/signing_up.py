@@ -8,11 +8,7 @@ from django.db import transaction
 from incidents.models import Component
 from subscribers.addressing import cleaned, hash_of, kind_of
 from subscribers.letters import may_write, write_letter
-from subscribers.limits import count_ask
-from subscribers.models import (
-    LetterKind,
-    State,
-)
+from subscribers.models import LetterKind, State, Subscriber
 from subscribers.rows import choose, record_consent, standing_or_new
 
 
@@ -29,26 +25,32 @@ def subscribe(
     source: str = "page",
     consent_text: str = "",
     network_hash: str = "",
+    person: Subscriber | None = None,
+    also: Sequence[str] = (),
 ) -> None:
     """Ask the owner of `address` whether they want this; without `components`, everything.
 
-    Returns nothing on purpose: an unknown address gets a confirmation, a subscribed one a manage
-    link, one that said stop nothing, and whoever asked cannot tell. An empty `network_hash` is
-    counted against nobody (an operator's own request). Raises BadAddress, NotOffered, TooManyAsks.
+    Returns nothing on purpose: an unknown address gets a confirmation, a subscribed one a manage link, one that said stop
+    nothing. `person` takes a new address in; `also` names further channels of the same address, which the same answer
+    confirms. Raises BadAddress, NotOffered.
     """
     kind = kind_of(channel)
     address = cleaned(channel, address)
-    if network_hash:
-        count_ask(kind, address, network_hash, now)
     if not may_write(channel, hash_of(kind, address), now):
         return
-    subscription = standing_or_new(channel, kind, address, source, now)
-    if subscription.state == State.ACTIVE:
-        write_letter(subscription, kind=LetterKind.MANAGE, now=now)
+    rows = [
+        standing_or_new(name, kind, address, source, now, person=person)
+        for name in (channel, *also)
+        if kind_of(name) is kind
+    ]
+    asked = [row for row in rows if row.state != State.ACTIVE]
+    if not asked:
+        write_letter(rows[0], kind=LetterKind.MANAGE, now=now)
         return
-    choose(subscription, components, language=language, time_zone=time_zone, wake_me=wake_me)
-    if write_letter(subscription, kind=LetterKind.CONFIRM, now=now):
+    for row in asked:
+        choose(row, components, language=language, time_zone=time_zone, wake_me=wake_me)
+    # The first channel carries the question, also when only a further one is new.
+    if write_letter(asked[0], kind=LetterKind.CONFIRM, now=now):
         # One proof for each letter at most: a stranger's repeated clicks must not fill the table.
-        record_consent(
-            subscription, text=consent_text, source=source, network=network_hash, now=now
-        )
+        for row in asked:
+            record_consent(row, text=consent_text, source=source, network=network_hash, now=now)

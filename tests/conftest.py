@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from importlib import import_module
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -22,6 +23,14 @@ def django_db_modify_db_settings() -> None:
         database.setdefault("TEST", {})["NAME"] = str(settings.DATA_DIR / "test.sqlite3")
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:  # Any: pytest's own, without types
+    """Print what passed tests have to say: with whom they talked, and what was counted."""
+    for report in terminalreporter.getreports("passed"):
+        for name, said in report.user_properties:
+            if name == "said":
+                terminalreporter.write_line(said)
+
+
 _lifted: list[str] = []
 
 
@@ -35,13 +44,18 @@ def _the_audit_may_be_flushed(request: pytest.FixtureRequest) -> Iterator[None]:
     if marker is None or connection.vendor != "sqlite":
         yield
         return
-    migration = import_module("incidents.migrations.0002_audit_is_append_only")
+    migrations = [
+        import_module(f"incidents.migrations.{name}")
+        for name in ("0002_audit_is_append_only", "0005_seals_are_append_only")
+    ]
     commits = bool(marker.kwargs.get("transaction"))
     request.getfixturevalue("transactional_db" if commits else "db")
     with connection.cursor() as cursor:
-        for statement in migration.SQLITE if _lifted else ():
-            cursor.execute(statement)
+        for migration in migrations if _lifted else ():
+            for statement in migration.SQLITE:
+                cursor.execute(statement)
         yield
         for verb in ("update", "delete") if commits else ():
             cursor.execute(f"DROP TRIGGER incidents_audit_{verb}")
+            cursor.execute(f"DROP TRIGGER incidents_seal_{verb}")
             _lifted.append(verb)

@@ -7,6 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from desk import intake_views, moving_in, siteconfig
+from desk.api import entrance, lookup, reference
+from desk.api.v1 import api
+from desk.models import REQUESTS_PER_MINUTE
+from incidents import metrics
+from incidents.models import BODY_CHARS_MAX
+
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
@@ -171,10 +178,12 @@ _SAID = [
     ("statuspage/clock.py", "the tick failed"),
     ("public/clock.py", "The page cannot be published to"),
     ("public/mirrors.py", "cannot be written"),
+    ("subscribers/doorstep.py", "an ask could not be answered"),
     ("notifications/hints.py", "the broker takes no hints"),
     ("notifications/emergency.py", "no worker takes messages on"),
     ("notifications/emergency.py", "sending from the clock stopped"),
     ("notifications/sending.py", "came after their lease"),
+    ("desk/signing_in.py", "the single sign-on does not answer"),
     ("desk/clock.py", "the heartbeat did not arrive"),
     ("desk/clock.py", "the last heartbeat is still under way"),
     ("probes/judging.py", "cannot be judged"),
@@ -194,3 +203,27 @@ _SAID = [
 def test_the_runbook_knows_the_sentences_that_are_logged(file: str, sentence: str) -> None:
     assert sentence in (ROOT / file).read_text(encoding="utf-8")
     assert sentence in (ROOT / "docs" / "operate.md").read_text(encoding="utf-8")
+
+
+def test_the_table_of_calls_is_what_the_openapi_says() -> None:
+    made = reference.table(api.get_openapi_schema())
+    there = REFERENCE[REFERENCE.index(reference.BEGIN) : REFERENCE.index(reference.END)]
+    assert there + reference.END == made, "print it anew: ./run manage api_reference"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        pytest.param(REQUESTS_PER_MINUTE, "| {} a minute", id="requests of a key"),
+        pytest.param(entrance.JSON_DEPTH_MAX, "2 MB, {} levels", id="depth of a body"),
+        pytest.param(entrance.FORM_KEYS_MAX, "a form {} fields", id="fields of a form"),
+        pytest.param(BODY_CHARS_MAX, "255, {} characters", id="a text"),
+        pytest.param(metrics.POINTS_MAX, "{} a request, 28 days back", id="points"),
+        pytest.param(lookup.COMPONENTS_MAX, "{} named in a request", id="components"),
+        pytest.param(intake_views.ALERTS_MAX, "{} alerts and 32 MB a request", id="alerts"),
+        pytest.param(siteconfig.NODES_MAX, "1 MB, {} values", id="site.yaml"),
+        pytest.param(moving_in.INCIDENTS_MAX, "{} incidents | one sentence", id="import"),
+    ],
+)
+def test_the_limits_of_the_doors_are_those_of_the_code(value: int, words: str) -> None:
+    assert words.format(f"{value:,}") in THERE

@@ -11,7 +11,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PURE = [
     *("incidents/lifecycle.py", "incidents/facts.py", "incidents/uptime.py", "incidents/wire.py"),
+    "incidents/chain.py",
     "subscribers/addresses.py",
+    *("desk/advice.py", "desk/roles.py", "desk/tables.py", "desk/words.py"),
     *("probes/conditions.py", "probes/verdict.py", "probes/facts.py", "probes/options.py"),
     *("probes/restraint.py", "probes/steps.py", "probes/values.py", "probes/latency.py"),
     *("probes/words.py", "probes/rule.py", "probes/sight.py", "probes/ratio.py"),
@@ -28,6 +30,7 @@ PURE = [
         "notifications/ladder.py",
         "notifications/replies.py",
         "notifications/bounces.py",
+        "notifications/silence.py",
     ),
     *("public/pages.py", "public/shown.py", "public/statusapi.py", "public/feeds.py"),
     *("public/bars.py", "public/plots.py", "public/times.py", "public/richtext.py"),
@@ -35,7 +38,7 @@ PURE = [
 ]
 NO_ORM = [
     *PURE,
-    *("probes/web.py", "probes/walk.py", "public/watchdog.py"),
+    *("probes/web.py", "probes/walk.py", "public/watchdog.py", "subscribers/gate.py"),
     *(
         "statuspage/supervisor.py",
         "statuspage/demonstration.py",

@@ -13,6 +13,7 @@ Indicated = Literal["none", "maintenance", "minor", "major", "critical"]
 # Atlassian's description does not know `postmortem`, and clients made of it refuse unknown words: it is `resolved` here.
 Stands = Literal["investigating", "identified", "monitoring", "resolved", "scheduled", "in_progress", "verifying", "completed"]  # fmt: skip
 Reads = Literal["operational", "degraded_performance", "partial_outage", "major_outage", "under_maintenance"]  # fmt: skip
+Writes = Literal["operational", "degraded_performance", "partial_outage", "major_outage", "under_maintenance", ""]  # fmt: skip
 
 
 class _Answer(BaseModel):
@@ -302,3 +303,21 @@ class Reach(BaseModel):
     fanned_out: bool
     channels: dict[str, Any]
     all_clear: dict[str, Any]
+
+
+class RefusedRow(_Answer):
+    """A row of a list that was not taken; `row` counts from 0."""
+
+    row: int
+    why: str
+
+
+class Synced(_Answer):
+    """What became of a customer list; ours, not Statuspage's."""
+
+    added: int
+    waiting: int
+    unchanged: int
+    left_alone: int
+    dropped: int
+    refused: list[RefusedRow]

@@ -1,7 +1,7 @@
 """/v1 components: a status set here sends nothing."""
 
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated
 
 from django.db import transaction
 from django.db.models import Max, ProtectedError
@@ -30,7 +30,7 @@ class ComponentWords(Schema):
     name: str | None = Field(default=None, max_length=NAME_CHARS_MAX)
     description: str | None = Field(default=None, max_length=BODY_CHARS_MAX)
     # Atlassian's description allows an empty status too: it leaves the status as it is.
-    status: ComponentStatus | Literal[""] | None = None
+    status: answers.Writes | None = None
     group_id: str | None = None
     showcase: bool | None = None
     only_show_if_degraded: bool | None = None
@@ -76,7 +76,10 @@ def create_component(request: HttpRequest, page_id: str, body: ComponentIn) -> A
         )  # fmt: skip
         if words.status:
             services.set_status(
-                component, status=words.status, actor=actor(request), now=timezone.now()
+                component,
+                status=ComponentStatus(words.status),
+                actor=actor(request),
+                now=timezone.now(),
             )
     return Answer(201, _read(page, component.uid))
 
@@ -114,7 +117,9 @@ def change_component(
         if changes:
             _change(component, changes, actor=actor(request))
         if words.status:
-            services.set_status(component, status=words.status, actor=actor(request), now=now)
+            services.set_status(
+                component, status=ComponentStatus(words.status), actor=actor(request), now=now
+            )
     return _read(page, component.uid)
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from ninja import NinjaAPI
+from ninja.errors import ValidationError, ValidationErrorContext
 from ninja.openapi.schema import OpenAPISchema
 from pydantic import TypeAdapter
 
@@ -29,6 +30,20 @@ Words = dict[str, Any]  # Any: OpenAPI
 
 class DescribedAPI(NinjaAPI):
     """NinjaAPI whose description says what desk/api/answers.py promises."""
+
+    def validation_error_from_error_contexts(
+        self, error_contexts: list[ValidationErrorContext[Any]]
+    ) -> ValidationError:
+        """Return ninja's own error with the value that was given, which it leaves out."""
+        error = super().validation_error_from_error_contexts(error_contexts)
+        given = [
+            each.get("input")
+            for context in error_contexts
+            for each in context.pydantic_validation_error.errors(include_url=False)
+        ]
+        for row, value in zip(error.errors, given, strict=True):
+            row["input"] = value
+        return error
 
     def get_openapi_schema(self, **kwargs: Any) -> OpenAPISchema:  # Any: ninja's own
         schema = super().get_openapi_schema(**kwargs)

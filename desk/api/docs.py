@@ -7,6 +7,8 @@ from django.shortcuts import render
 from ninja import NinjaAPI
 from ninja.openapi.docs import DocsBase
 
+from desk.api import reference
+
 
 class PlainDocs(DocsBase):
     """Every path with its methods, its parameters and the fields of its body."""
@@ -38,23 +40,8 @@ class PlainDocs(DocsBase):
 
 def _fields(schema: dict[str, Any], words: dict[str, Any]) -> list[str]:  # Any: OpenAPI
     """Return the body's fields with their envelope, as `incident[name]`."""
-    body = (
-        words.get("requestBody", {})
-        .get("content", {})
-        .get("application/json", {})
-        .get("schema", {})
-    )
     found = []
-    for name, field in _properties(schema, body).items():
-        inner = _properties(schema, field)
+    for name, field in reference.properties(schema, reference.body(words)).items():
+        inner = reference.properties(schema, field)
         found += [f"{name}[{each}]" for each in inner] or [name]
     return found
-
-
-def _properties(schema: dict[str, Any], field: dict[str, Any]) -> dict[str, Any]:  # Any: OpenAPI
-    reference = field.get("$ref") or next(
-        (each["$ref"] for each in field.get("anyOf", []) if "$ref" in each), ""
-    )
-    model = schema["components"]["schemas"].get(reference.rpartition("/")[2], {})
-    properties: dict[str, Any] = model.get("properties", {})
-    return properties

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.urls import URLPattern, URLResolver
 from django.utils import timezone
@@ -69,7 +69,10 @@ class BodyParser(Parser):
             "application/x-www-form-urlencoded",
             "multipart/form-data",
         ) and not _looks_like_json(request):
-            form = unfold(request)
+            try:
+                form = unfold(request)
+            except TooManyFieldsSent as error:
+                raise BadBody(f"the form has more than {FORM_KEYS_MAX:,} fields") from error
             _check_values(form, 0)
             return form
         try:
@@ -162,9 +165,10 @@ def actor(request: HttpRequest) -> str:
 
 
 def idempotency_key(request: HttpRequest) -> str:
-    """Return the request's `Idempotency-Key`, "" without one; a long one is hashed to fit."""
-    key = request.headers.get("Idempotency-Key", "").strip()
-    return key if len(key) <= KEY_CHARS_MAX else keys.digest(key)
+    """Return the request's `Idempotency-Key` as this API key's own, "" without one."""
+    given = request.headers.get("Idempotency-Key", "").strip()
+    key: ApiKey = request.auth  # type: ignore[attr-defined]  # as above
+    return keys.digest(f"{key.pk}:{given}") if given else ""
 
 
 def empty() -> HttpResponse:

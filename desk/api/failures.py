@@ -1,5 +1,6 @@
 """Every 4xx of /v1 as JSON, with a sentence in both fields that Statuspage's clients read."""
 
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -63,14 +64,24 @@ def install(api: NinjaAPI) -> None:
 def in_words(error: dict[str, Any]) -> str:  # Any: pydantic's own rows
     """Return `incident.status is "x": Input should be …` without the position ninja puts in front."""
     start = 1 if error["loc"][:1] in (("query",), ("path",)) else 2
-    where = ".".join(str(part) for part in error["loc"][start:]) or "body"
+    return sentence(error["loc"][start:], error)
+
+
+def sentence(place: Sequence[int | str], error: Mapping[str, Any]) -> str:  # Any: as above
+    """Return what is wrong with the value at `place`: its name, itself, what is allowed."""
+    # In a union pydantic names the branch too: dict[str,…], literal[…].
+    where = ".".join(str(part) for part in place if "[" not in str(part))
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "missing":
-        return f"{where} is missing"
+        return (
+            f"{where} is missing"
+            if where
+            else "the body is missing; expected a JSON object or a form"
+        )
     given = error.get("input")
     shown = ""
     if isinstance(given, str | int | float | bool):
-        text = str(given)
+        text = " ".join(str(given).split())
         cut = text if len(text) <= SHOWN_CHARS_MAX else f"{text[:SHOWN_CHARS_MAX]}…"
         shown = f' is "{cut}"'
-    return f"{where}{shown}: {message}"
+    return f"{where or 'the body'}{shown}: {message}"

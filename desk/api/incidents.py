@@ -126,6 +126,7 @@ def create_incident(request: HttpRequest, page_id: str, body: IncidentIn) -> Ans
     if not (words.name or "").strip():
         raise Refused("incident.name is missing")
     backfilled = words.backfilled or words.backfill_date is not None
+    _check_window(_aware(page, words.scheduled_for), _aware(page, words.scheduled_until))
     status = words.status or _first_status(words, backfilled=backfilled)
     rows = {} if backfilled else _states(page, words, scheduled=status is Status.SCHEDULED)
     incident = services.declare(
@@ -234,6 +235,9 @@ def change_incident(request: HttpRequest, page_id: str, incident_id: str, body: 
     page = lookup.page(page_id)
     incident = lookup.incident(page, incident_id)
     words = body.incident
+    begins, ends = _aware(page, words.scheduled_for), _aware(page, words.scheduled_until)
+    if begins or ends:
+        _check_window(begins or incident.scheduled_for, ends or incident.scheduled_until)
     says_something = words.status is not None or bool(words.body)
     with transaction.atomic():
         amending.amend(
@@ -291,8 +295,16 @@ def _published(page: Page) -> QuerySet[Incident]:
 
 def _list(row: Page, rows: QuerySet[Incident], *, page: int, limit: int) -> list[Json]:
     fact = reads.page_fact(row)
-    shown = cut(reads.with_all(rows), page=page, limit=limit)
-    return [shapes.incident_json(reads.incident_fact(incident), fact) for incident in shown]
+    shown = reads.incident_facts(cut(rows, page=page, limit=limit))
+    return [shapes.incident_json(incident, fact) for incident in shown]
+
+
+def _check_window(begins: datetime | None, ends: datetime | None) -> None:
+    if begins and ends and ends <= begins:
+        raise Refused(
+            f'incident.scheduled_until is "{ends.isoformat()}"; expected a time after incident.scheduled_for, '
+            f'which is "{begins.isoformat()}"'
+        )
 
 
 def _first_status(words: IncidentWords, *, backfilled: bool) -> Status:

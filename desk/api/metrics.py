@@ -90,7 +90,7 @@ def add_many(request: HttpRequest, page_id: str, body: PointsIn) -> Answer[Json]
     given = {
         uid: [(each.timestamp, each.value) for each in rows] for uid, rows in body.data.items()
     }
-    written = metrics.add_points(given, page=page, now=timezone.now())
+    written = metrics.add_points(given, page=page, actor=actor(request), now=timezone.now())
     return Answer(
         202, {uid: [_point(*point) for point in points] for uid, points in written.items()}
     )
@@ -130,7 +130,9 @@ def delete_metric(request: HttpRequest, page_id: str, metric_id: str) -> Json:
 def add_point(request: HttpRequest, page_id: str, metric_id: str, body: PointIn) -> Answer[Json]:
     page, row = _find(page_id, metric_id)
     given = {row.uid: [(body.data.timestamp, body.data.value)]}
-    ((point,),) = metrics.add_points(given, page=page, now=timezone.now()).values()
+    ((point,),) = metrics.add_points(
+        given, page=page, actor=actor(request), now=timezone.now()
+    ).values()
     return Answer(201, {"data": _point(*point)})
 
 

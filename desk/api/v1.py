@@ -12,6 +12,7 @@ from desk.api import (
     postmortems,
     reach,
     subscribers,
+    sync,
     templates,
     uptime,
 )
@@ -31,7 +32,7 @@ api = DescribedAPI(
     urls_namespace="v1",
 )
 _ROOMS = (
-    pages, components, uptime, groups, incidents, postmortems, followers, reach, subscribers, templates, metrics, embed,
+    pages, components, uptime, groups, incidents, postmortems, followers, reach, sync, subscribers, templates, metrics, embed,
 )  # fmt: skip
 for each in _ROOMS:
     api.add_router("", each.router)

@@ -4,6 +4,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
@@ -33,6 +34,8 @@ class Recipient:
     manage_url: str = field(default="", repr=False)
     unsubscribe_url: str = field(default="", repr=False)
     receipt_url: str = ""  # where the provider calls back, without a query
+    heard_url: str = field(default="", repr=False)  # where the person says so, by POST
+    return_path: str = ""  # where a mail comes back to, if bounces are read
     attempt: int = 1
     maybe_sent: bool = False  # an earlier attempt ended unknown: the provider may have it
     previous_id: str = (
@@ -81,6 +84,15 @@ def refused(why: str, *, dead: bool = False) -> Outcome:
 
 def unknown(why: str) -> Outcome:
     return Outcome(Result.UNKNOWN, why=why)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What an account said when it was asked whether it would take a message. `why` is one sentence when it would not."""
+
+    good: bool
+    why: str = ""
+    expires_at: datetime | None = None
 
 
 class Channel(Protocol):

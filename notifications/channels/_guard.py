@@ -54,6 +54,10 @@ class _Kept:
     since: float
 
 
+# security.md, "SSRF": the usual port of the web and its usual second; no other service is knocked at.
+PORTS = (443, 8443)
+
+
 class Poster:
     """Sends POSTs over connections of its own; may be used by several threads at once.
 
@@ -99,12 +103,14 @@ class Poster:
     def _checked(self, url: str) -> SplitResult:
         try:
             parts = urlsplit(url)
-            host, _ = parts.hostname, parts.port
+            host, port = parts.hostname, parts.port
         except ValueError:
             raise Unsafe("The address cannot be read.") from None
         allowed = ("https", "http") if self._allow_private else ("https",)
         if parts.scheme not in allowed or not host:
             raise Unsafe("The address must begin with https://.")
+        if not self._allow_private and port not in (None, *PORTS):
+            raise Unsafe(f"The address names port {port}; allowed are 443 and 8443.")
         if parts.username or parts.password:
             raise Unsafe("The address holds a user name or password.")
         return parts

@@ -151,5 +151,8 @@ class Lane:
         self.drop()
 
     def drop(self) -> None:
-        if self._backend.connection is not None:
-            self._backend.connection.close()
+        # Django keeps a connection that was refused encryption or log-in under another name.
+        half = getattr(self._backend, "_partial_connection", None)
+        for connection in (self._backend.connection, half):
+            if connection is not None:
+                connection.close()

@@ -19,7 +19,7 @@ from django.core.mail import EmailMultiAlternatives
 from django.template import Context, Engine
 
 from notifications.channels import Recipient
-from notifications.messages import Notice, clean_line, say
+from notifications.messages import N_, Notice, clean_line, direction, say
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 # A line of plain text as mail programs show it unbroken.
@@ -184,9 +184,11 @@ def bodies(notice: Notice, foot: Foot, html_foot: Foot) -> tuple[str, str]:
 
 def _words(notice: Notice) -> dict[str, str]:
     language, time = notice.language, notice.next_update_by
-    signature = "Posted automatically, {sender}" if notice.automatic else "{sender}"
+    link = N_("Read more") if notice.kind == "update" else N_("Open")
+    signature = N_("Posted automatically, {sender}") if notice.automatic else "{sender}"
     return {
         "language": language,
+        "direction": direction(language),
         "subject": notice.subject,
         "headline": notice.headline or notice.subject,
         "url": notice.url,
@@ -194,7 +196,7 @@ def _words(notice: Notice) -> dict[str, str]:
         "signature": say(language, signature, sender=notice.sender),
         "why": _why(notice),
         "label_what_to_do": say(language, "What to do now"),
-        "label_link": say(language, "Read more" if notice.kind == "update" else "Open"),
+        "label_link": say(language, link),
         "label_manage": say(language, "Change what you get"),
         "label_unsubscribe": say(language, "Unsubscribe"),
     }
@@ -202,11 +204,11 @@ def _words(notice: Notice) -> dict[str, str]:
 
 def _why(notice: Notice) -> str:
     why = {
-        "update": "You get this because you subscribed to {sender}.",
-        "call": "You get this because you are an operator of {sender}.",
+        "update": N_("You get this because you subscribed to {sender}."),
+        "call": N_("You get this because you are an operator of {sender}."),
     }
     return say(
-        notice.language, why.get(notice.kind, "Sent once, by {sender}."), sender=notice.sender
+        notice.language, why.get(notice.kind, N_("Sent once, by {sender}.")), sender=notice.sender
     )
 
 

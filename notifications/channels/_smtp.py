@@ -44,6 +44,7 @@ class _Job:
     message_id: str
     is_ascii: bool
     ends: float
+    return_path: str
 
 
 class SmtpLine:
@@ -62,7 +63,7 @@ class SmtpLine:
         self.provider = f"smtp:{server.host}:{server.port}"[:32]
         self._server = server
         self._sender = sender
-        self._from = parseaddr(sender)[1]
+        self.sender_address = parseaddr(sender)[1]
         self._timeouts = timeouts
         self._connections = connections
         self._enough_until = 0.0
@@ -81,6 +82,21 @@ class SmtpLine:
             lane.close()
         self._lanes = []
 
+    def check(self) -> str:
+        """Return "" when the server answers and lets us in, else why not. Sends nothing."""
+        where = f"{self._server.host}:{self._server.port}"
+        try:
+            Lane(self._server, self._timeouts.read_s).close()
+        except smtplib.SMTPAuthenticationError as error:
+            return f"{where} refuses user and password ({error.smtp_code})."
+        except smtplib.SMTPNotSupportedError:
+            return f"{where} offers no encryption, or no log-in."
+        except smtplib.SMTPException as error:
+            return f"{where} does not speak SMTP as it should ({type(error).__name__})."
+        except OSError as error:
+            return f"{where} does not answer ({type(error).__name__})."
+        return ""
+
     def forms_of(self, notice: Notice) -> dict[tuple[bool, bool], _mail.Form]:
         """Return the notice's forms by what of the quiet line they hold; built once, kept over batches."""
         if notice not in self._forms:
@@ -98,7 +114,7 @@ class SmtpLine:
     def envelope(self, lane: Lane, job: _Job) -> tuple[bytes, bytes, bytes]:
         options = f" SIZE={len(job.wire)}" if lane.sizes else ""
         options += " BODY=8BITMIME" if not job.is_ascii and lane.eight_bit else ""
-        mail = f"MAIL FROM:<{self._from}>{options}\r\n".encode()
+        mail = f"MAIL FROM:<{job.return_path}>{options}\r\n".encode()
         return mail, f"RCPT TO:<{job.address}>\r\n".encode(), b"DATA\r\n"
 
     def patience_s(self, job: _Job) -> float:
@@ -198,7 +214,8 @@ class _Sending:
         message_id = self._line.message_id(self._notice, recipient.delivery)
         wire = form.filled(address, message_id, recipient)
         ends = time.monotonic() + self._line.delivery_s()
-        return _Job(recipient.delivery, address, wire, message_id, form.is_ascii, ends)
+        back = recipient.return_path or self._line.sender_address
+        return _Job(recipient.delivery, address, wire, message_id, form.is_ascii, ends, back)
 
     # Connections.
 

@@ -9,7 +9,7 @@ from twilio.base.exceptions import TwilioException
 from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
 
-from notifications.channels import Misconfigured, Outcome, _http, refused, retry, unknown
+from notifications.channels import Checked, Misconfigured, Outcome, _http, refused, retry, unknown
 
 # Codes: https://www.twilio.com/docs/api/errors
 STOPPED = 21610
@@ -41,6 +41,18 @@ class Account:
                 return _http.unanswered(error)
             case _:
                 return unknown("Twilio's answer could not be read")
+
+    def check(self) -> Checked:
+        """Ask for the balance: a wrong token is refused, and an account without money sends nothing."""
+        self.line.begin()
+        try:
+            balance = self.client.api.v2010.accounts(self.client.account_sid).balance.fetch()
+            amount = float(balance.balance)
+        except FAILURES as error:
+            return Checked(False, self.outcome(error).why)
+        if amount <= 0:
+            return Checked(False, f"Twilio: the balance is {amount:.2f} {balance.currency}")
+        return Checked(True)
 
     def _answered(self, error: TwilioException) -> Outcome:
         heard = self.line.heard

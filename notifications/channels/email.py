@@ -38,6 +38,8 @@ class Line(Protocol):
 
     def send(self, notice: Notice, batch: Iterable[Recipient]) -> Iterator[tuple[str, Outcome]]: ...
 
+    def check(self) -> str: ...
+
     def close(self) -> None: ...
 
 
@@ -70,6 +72,12 @@ class Email:
     def preview(self, notice: Notice) -> str:
         text, _ = _mail.bodies(notice, _mail.Foot(), _mail.Foot())
         return f"{notice.subject}\n\n{text}"
+
+    def check(self) -> str:
+        """Return "" when the ways that can be tried without sending let us in, else a sentence for each that does not."""
+        ways = {"EMAIL_URL": self._line, "EMAIL_FALLBACK_URL": self._fallback}
+        found = ((name, way.check()) for name, way in ways.items() if way is not None)
+        return " ".join(f"{name}: {why}" for name, why in found if why)
 
     def close(self) -> None:
         self._line.close()
@@ -143,7 +151,7 @@ def configure(
                 "EMAIL_FALLBACK_URL is set without EMAIL_URL, which must be set too."
             )
         return None
-    sender = _sender(environ)
+    sender = sender_of(environ)
     line = _line("EMAIL_URL", url, sender, timeouts)
     per_s = _http.rate(environ, "EMAIL_PER_S", 0.0) if environ.get("EMAIL_PER_S") else None
     if not fallback_url:
@@ -152,7 +160,8 @@ def configure(
     return Email(line, second, per_s=per_s)
 
 
-def _sender(environ: Mapping[str, str]) -> str:
+def sender_of(environ: Mapping[str, str]) -> str:
+    """Return the sender of our mails, with or without a name. Raises Misconfigured."""
     sender = environ.get("EMAIL_FROM", "").strip()
     if not sender:
         host = urlsplit(environ.get("SITE_URL", "")).hostname or "localhost"

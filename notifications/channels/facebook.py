@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import facebook
@@ -9,6 +10,7 @@ import requests
 
 from notifications.channels import (
     AddressKind,
+    Checked,
     Misconfigured,
     Outcome,
     Recipient,
@@ -24,6 +26,9 @@ from notifications.messages import Notice, say, zone_name
 NAME = "facebook"
 LABEL = "Facebook"
 ADDRESS_KIND = AddressKind.ACCOUNT
+CHECKED = True  # the account can be asked whether it is good
+# To post, to read one's own posts back, to comment (channels.md §4.4).
+SCOPES = ("pages_manage_posts", "pages_read_engagement", "pages_manage_engagement")
 
 # The newest version of which we read the documentation; the library itself stops at 3.1.
 API_VERSION = "v25.0"
@@ -48,6 +53,9 @@ class Graph(facebook.GraphAPI):  # type: ignore[misc] # untyped base
         super().__init__(access_token=token, session=session)
         self.version = version
 
+    def debug(self) -> Any:  # Any: JSON.
+        return self.request(f"{self.version}/debug_token", args={"input_token": self.access_token})
+
     def edit(self, object_id: str, message: str) -> object:
         return self.request(f"{self.version}/{object_id}", post_args={"message": message})
 
@@ -68,6 +76,30 @@ class Facebook:
         for recipient in batch:
             self.line.begin()
             yield recipient.delivery, self._tell(notice, recipient)
+
+    def check(self) -> Checked:
+        """Ask what the page's token is still good for: https://developers.facebook.com/docs/graph-api/reference/debug_token."""
+        self.line.begin()
+        try:
+            answer = self.graph.debug()
+            found = answer["data"]
+            missing = [scope for scope in SCOPES if scope not in found.get("scopes", ())]
+            expires = int(found.get("expires_at") or 0)
+        except facebook.GraphAPIError as error:
+            return Checked(
+                False, f"Facebook refuses the page's token ({error.code}: {error.message})"
+            )
+        except OSError as error:
+            return Checked(False, _http.unanswered(error).why)
+        except _NONSENSE:
+            return Checked(False, "Facebook's answer could not be read")
+        if not found.get("is_valid"):
+            return Checked(False, "Facebook says that the page's token is no longer valid")
+        if missing:
+            return Checked(
+                False, f"the page's token may not do what is needed: {', '.join(missing)}"
+            )
+        return Checked(True, expires_at=datetime.fromtimestamp(expires, UTC) if expires else None)
 
     def preview(self, notice: Notice) -> str:
         return full_text(notice)

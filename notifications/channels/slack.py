@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from notifications.channels import AddressKind, Outcome, Recipient, _guard, accepted, refused, retry
-from notifications.messages import Notice, cut, say
+from notifications.messages import N_, Notice, cut, say
 
 NAME = "slack"
 LABEL = "Slack"
@@ -78,7 +78,7 @@ def _last_line(notice: Notice, manage_url: str) -> str:
             _escaped(say(notice.language, "Next update by {time}.", time=notice.next_update_by))
         )
     if notice.url:
-        label = "Confirm" if notice.confirms else "Details"
+        label = N_("Confirm") if notice.confirms else N_("Details")
         parts.append(f"<{notice.url}|{_escaped(say(notice.language, label))}>")
     if manage_url:
         parts.append(f"<{manage_url}|{_escaped(say(notice.language, 'Settings'))}>")

@@ -6,6 +6,7 @@ from datetime import UTC, timedelta
 
 from notifications.channels import (
     AddressKind,
+    Checked,
     Outcome,
     Recipient,
     _http,
@@ -18,6 +19,7 @@ from notifications.messages import Notice, cut, gsm7, say, sentences, sms_segmen
 NAME = "sms"
 LABEL = "Text message"
 ADDRESS_KIND = AddressKind.PHONE
+CHECKED = True  # the account can be asked whether it is good; calls go by the same
 
 # Twilio keeps a message for up to ten hours; an alarm that old would mislead (channels.md §4.1).
 ALARM_VALIDITY_S = 20 * 60
@@ -46,6 +48,9 @@ class Sms:
         text = sms_text(notice)
         for recipient in batch:
             yield recipient.delivery, self._send_one(notice, text, recipient)
+
+    def check(self) -> Checked:
+        return self.account.check()
 
     def preview(self, notice: Notice) -> str:
         text = sms_text(notice)
@@ -108,6 +113,8 @@ def sms_text(notice: Notice) -> str:
     Left out first is what the page says as well: how to stop, then further sentences of what to do. The state, the first
     thing to do, the promise and the link stay, if need be in two parts.
     """
+    if notice.discreet:
+        return _joined(f"{gsm7(notice.subject)}.", notice.url)
     texts = list(_from_full_to_short(notice))
     for parts in range(1, PARTS_MAX + 1):
         for text in texts:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from notifications.channels import AddressKind, Outcome, Recipient, _guard, refused, retry
-from notifications.messages import Notice, cut, say
+from notifications.messages import N_, Notice, cut, say
 
 NAME = "teams"
 LABEL = "Microsoft Teams"
@@ -69,7 +69,8 @@ def message(notice: Notice) -> dict[str, Any]:  # Any: JSON.
         "actions": [],
     }
     if notice.url:
-        label = say(notice.language, "Confirm" if notice.confirms else "Details")
+        label = N_("Confirm") if notice.confirms else N_("Details")
+        label = say(notice.language, label)
         card["actions"] = [{"type": "Action.OpenUrl", "title": label, "url": notice.url}]
     attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "content": card}
     return {"type": "message", "attachments": [attachment]}

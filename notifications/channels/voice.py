@@ -41,6 +41,7 @@ _TONGUES = {
     "de": "de-DE",
     "it": "it-IT",
     "pt": "pt-BR",
+    "ar": "arb",
 }
 
 
@@ -105,25 +106,29 @@ def spoken(notice: Notice) -> str:
     return cut(" ".join(part for part in parts if part), SPOKEN_CHARS_MAX)
 
 
+def tongue(language: str) -> str:
+    """Return the language that Twilio reads `language` in."""
+    return _TONGUES.get(language.split("-")[0].lower(), "en-US")
+
+
 def twiml(notice: Notice, receipt_url: str) -> str:
     """Return the call's script; keys go to `receipt_url`, and silence there counts as not heard."""
-    tongue = _TONGUES.get(notice.language.split("-")[0].lower(), "en-US")
     response = VoiceResponse()
     for _ in range(READINGS):
-        _reading(response, notice, receipt_url, tongue)
+        _reading(response, notice, receipt_url, tongue(notice.language))
     response.hangup()
     return str(response)
 
 
-def _reading(response: VoiceResponse, notice: Notice, receipt_url: str, tongue: str) -> None:
+def _reading(response: VoiceResponse, notice: Notice, receipt_url: str, spoken_in: str) -> None:
     if not receipt_url:
-        response.say(spoken(notice), language=tongue)
+        response.say(spoken(notice), language=spoken_in)
         return
     gather = Gather(
         num_digits=1, action=receipt_url, method="POST", timeout=KEY_WAIT_S, input="dtmf"
     )
-    gather.say(spoken(notice), language=tongue)
-    gather.say(_keys(notice), language=tongue)
+    gather.say(spoken(notice), language=spoken_in)
+    gather.say(_keys(notice), language=spoken_in)
     response.append(gather)
 
 

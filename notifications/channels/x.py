@@ -9,6 +9,7 @@ import tweepy
 
 from notifications.channels import (
     AddressKind,
+    Checked,
     Outcome,
     Recipient,
     _http,
@@ -22,6 +23,7 @@ from notifications.messages import Notice, cut, say, sentences, weighted_length,
 NAME = "x"
 LABEL = "X"
 ADDRESS_KIND = AddressKind.ACCOUNT
+CHECKED = True  # the account can be asked whether it is good
 
 # https://docs.x.com/fundamentals/counting-characters
 WEIGHT_MAX = 280
@@ -51,6 +53,17 @@ class X:
         for recipient in batch:
             self.line.begin()
             yield recipient.delivery, self._post(text, recipient, recipient.previous_id)
+
+    def check(self) -> Checked:
+        """Ask who we are: keys that were revoked and an account without credits are refused the same way as a post."""
+        self.line.begin()
+        try:
+            self.client.get_me(user_auth=True)
+        except tweepy.HTTPException as error:
+            return Checked(False, self._failed(error).why)
+        except (tweepy.TweepyException, OSError, *_NONSENSE) as error:
+            return Checked(False, _unreadable(error).why)
+        return Checked(True)
 
     def preview(self, notice: Notice) -> str:
         text = post_text(notice)

@@ -4,8 +4,11 @@ import django.db.models.deletion
 import notifications.models
 from django.db import migrations, models
 
+from incidents import online
+
 
 class Migration(migrations.Migration):
+    atomic = False  # its tables are large: each step lets writers in between
 
     dependencies = [
         ('incidents', '0002_audit_is_append_only'),
@@ -74,7 +77,7 @@ class Migration(migrations.Migration):
             model_name='broadcast',
             index=models.Index(condition=models.Q(('settled_at__isnull', True)), fields=['id'], name='broadcast_under_way'),
         ),
-        migrations.AddIndex(
+        online.AddIndexOnline(
             model_name='delivery',
             index=models.Index(condition=models.Q(('state', 'pending')), fields=['channel', 'lane', 'broadcast', 'due_at', 'id'], name='delivery_in_line'),
         ),

@@ -3,22 +3,17 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
+from incidents import online
+
 
 class Migration(migrations.Migration):
+    atomic = False  # results are many: nothing keeps them waiting for long
 
     dependencies = [
         ('probes', '0003_result_answer'),
     ]
 
     operations = [
-        migrations.RemoveConstraint(
-            model_name='result',
-            name='result_counts_once',
-        ),
-        migrations.RemoveConstraint(
-            model_name='rollup',
-            name='rollup_once_a_span',
-        ),
         migrations.RemoveIndex(
             model_name='result',
             name='result_by_age',
@@ -58,19 +53,19 @@ class Migration(migrations.Migration):
             name='of_check',
             field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='rollups', to='probes.check'),
         ),
-        migrations.AddIndex(
+        online.AddIndexOnline(
             model_name='result',
             index=models.Index(condition=models.Q(('is_pinned', False)), fields=['at'], name='result_to_forget'),
         ),
-        migrations.AddIndex(
+        online.AddIndexOnline(
             model_name='result',
             index=models.Index(condition=models.Q(('is_pinned', True)), fields=['at'], name='result_pinned'),
         ),
-        migrations.AddConstraint(
+        online.ReplaceUniqueOnline(
             model_name='result',
             constraint=models.UniqueConstraint(fields=('location', 'sequence', 'of_check'), name='result_counts_once'),
         ),
-        migrations.AddConstraint(
+        online.ReplaceUniqueOnline(
             model_name='rollup',
             constraint=models.UniqueConstraint(fields=('of_check', 'span', 'at', 'location'), name='rollup_once_a_span'),
         ),

@@ -1,8 +1,9 @@
-/* <status-banner src="…/banner.json" mirrors="…" components="follow,login" lang="en" key="…">: what is wrong, inside an app. */
+/* <status-banner src=".../banner.json" mirrors="..." components="follow,login" lang="en" key="...">: what is wrong, inside an app.
+   In ASCII, so that it is read alike whatever charset a page or a server of others names. */
 "use strict";
 (() => {
   const POLL_MS = 60000, SLOWEST_MS = 600000, TIMEOUT_MS = 10000;
-  const SIGNS = { operational: "●", degraded: "◆", partial: "▲", outage: "■", maintenance: "◐", unknown: "○" };
+  const SIGNS = { operational: "\u25cf", degraded: "\u25c6", partial: "\u25b2", outage: "\u25a0", maintenance: "\u25d0", unknown: "\u25cb" };
   const OF = {
     operational: "operational", degraded_performance: "degraded", partial_outage: "partial",
     major_outage: "outage", under_maintenance: "maintenance", unknown: "unknown",
@@ -17,9 +18,9 @@
     },
     es: {
       operational: "funciona", degraded: "lento", partial: "funciona en parte", outage: "no funciona",
-      maintenance: "mantenimiento", unknown: "desconocido", since: "Desde", next: "Próxima noticia antes de", late: "La próxima noticia se retrasa desde",
-      more: "Más", age: (t) => `A las ${t}`, lost: (t) => `No sabemos cómo está el servicio: sin respuesta desde ${t}`,
-      never: "No sabemos cómo está el servicio: la página de estado no responde",
+      maintenance: "mantenimiento", unknown: "desconocido", since: "Desde", next: "Pr\u00f3xima noticia antes de", late: "La pr\u00f3xima noticia se retrasa desde",
+      more: "M\u00e1s", age: (t) => `A las ${t}`, lost: (t) => `No sabemos c\u00f3mo est\u00e1 el servicio: sin respuesta desde ${t}`,
+      never: "No sabemos c\u00f3mo est\u00e1 el servicio: la p\u00e1gina de estado no responde",
     },
   };
   const CSS = `
@@ -118,7 +119,7 @@
       return null;
     }
 
-    /* With key="…" (banner.key) only what is signed counts, wherever it comes from. */
+    /* With key="..." (banner.key) only what is signed counts, wherever it comes from. */
     async isSigned(url, bytes, get) {
       const key = this.getAttribute("key");
       if (!key) return true;
@@ -198,13 +199,13 @@
       if (view.what_to_do) line("", view.what_to_do);
       const overdue = view.next && Date.parse(view.next) < Date.now();
       if (view.next) line("", `${overdue ? say.late : say.next} ${clock(view.next)}`);
-      const quiet = line("quiet", [view.since && `${say.since} ${clock(view.since)}`, view.age && say.age(clock(view.age))].filter(Boolean).join(" · "));
+      const quiet = line("quiet", [view.since && `${say.since} ${clock(view.since)}`, view.age && say.age(clock(view.age))].filter(Boolean).join(" \u00b7 "));
       if (/^https?:/.test(view.url || "")) {
         const link = document.createElement("a");
         link.href = view.url;
         link.rel = "noopener";
         link.textContent = say.more;
-        quiet.append(" · ", link);
+        quiet.append(" \u00b7 ", link);
       }
     }
   }

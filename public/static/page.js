@@ -10,6 +10,7 @@
   let drift = 0; // server's clock minus ours
   let pause = POLL_MS;
   let revision = say.revision; // of what is shown
+  let asked = false; // whether the server was asked how old it is: most pages are written on change only
 
   // The reader's own way to write times, when it is in the page's language.
   const lang = document.documentElement.lang;
@@ -26,15 +27,20 @@
     return pattern.replace("{days}", Math.floor(h / 24)).replace("{hours}", h % 24);
   };
 
+  // Making a formatter costs more than all that it formats on a page: three are enough.
+  const clock = { hour: "2-digit", minute: "2-digit", timeZoneName: "short" };
+  const formats = ["today", "this year", "long ago"].map((_, far) => {
+    const day = far ? { day: "numeric", month: "short" } : {};
+    return new Intl.DateTimeFormat(locale, { ...day, ...(far > 1 ? { year: "numeric" } : {}), ...clock });
+  });
+
   function local(root) {
+    const here = new Date(now());
     for (const time of root.querySelectorAll("time[datetime]")) {
       const at = new Date(time.dateTime);
       if (isNaN(at)) continue;
-      const today = at.toDateString() === new Date(now()).toDateString();
-      const day = today ? {} : { day: "numeric", month: "short" };
-      if (day.day && at.getFullYear() !== new Date().getFullYear()) day.year = "numeric";
-      const clock = { hour: "2-digit", minute: "2-digit", timeZoneName: "short" };
-      time.textContent = new Intl.DateTimeFormat(locale, { ...day, ...clock }).format(at);
+      const far = at.toDateString() === here.toDateString() ? 0 : at.getFullYear() === here.getFullYear() ? 1 : 2;
+      time.textContent = formats[far].format(at);
       time.tabIndex = 0; // UTC stands in its title
     }
     const zone = document.querySelector("[data-zone]");
@@ -62,7 +68,7 @@
     }
     const made = Date.parse(say.generatedAt);
     const note = document.getElementById("old");
-    const old = now() - made > OLD_S * 1000;
+    const old = asked && now() - made > OLD_S * 1000;
     note.hidden = !old;
     if (old) put(note, say.sayOld.replace("{age}", span(now() - made)));
   }
@@ -94,6 +100,7 @@
     } catch {
       pause = Math.min(pause * 2, SLOWEST_MS); // its age tells the reader
     }
+    asked = true;
     tick();
     setTimeout(refresh, pause * (0.8 + Math.random() * 0.4));
   }
@@ -177,5 +184,6 @@
   listen(document);
   tick();
   setInterval(tick, 1000);
-  setTimeout(refresh, POLL_MS * (0.5 + Math.random() * 0.5));
+  const isOld = Date.now() - Date.parse(say.generatedAt) > OLD_S * 1000;
+  setTimeout(refresh, isOld ? 0 : POLL_MS * (0.5 + Math.random() * 0.5));
 })();

@@ -5,8 +5,11 @@ import django.utils.timezone
 import subscribers.models
 from django.db import migrations, models
 
+from incidents import online
+
 
 class Migration(migrations.Migration):
+    atomic = False  # its tables are large: each step lets writers in between
 
     dependencies = [
         ('incidents', '0003_doors'),
@@ -132,15 +135,15 @@ class Migration(migrations.Migration):
             model_name='ask',
             index=models.Index(condition=models.Q(('done_at__isnull', True)), fields=['id'], name='ask_waiting'),
         ),
-        migrations.AddIndex(
+        online.AddIndexOnline(
             model_name='subscriber',
             index=models.Index(condition=models.Q(('quiet_from__isnull', False)), fields=['id'], name='subscriber_with_quiet'),
         ),
-        migrations.AddIndex(
+        online.AddIndexOnline(
             model_name='subscriber',
             index=models.Index(condition=models.Q(('wake_test_hour__isnull', False)), fields=['wake_test_hour'], name='subscriber_to_test'),
         ),
-        migrations.AddIndex(
+        online.AddIndexOnline(
             model_name='subscription',
             index=models.Index(condition=models.Q(('list_name', ''), _negated=True), fields=['list_name', 'list_run'], name='subscription_of_list'),
         ),

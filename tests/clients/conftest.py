@@ -39,10 +39,11 @@ class House:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.key = keys.create(name="stranger", scopes=[], now=timezone.now())
+        self.calls = 0
         self.server = make_server(
             "127.0.0.1",
             0,
-            PublishedFiles(_closing(get_wsgi_application()), folder),
+            self._counting(PublishedFiles(_closing(get_wsgi_application()), folder)),
             _Server,
             _Quiet,
         )
@@ -51,6 +52,13 @@ class House:
             target=self.server.serve_forever, kwargs={"poll_interval": 0.01}
         )
         self.thread.start()
+
+    def _counting(self, application: Callable[..., Any]) -> Callable[..., Any]:
+        def answer(environ: dict[str, Any], start: Any) -> Any:
+            self.calls += 1
+            return application(environ, start)
+
+        return answer
 
     def publish(self) -> None:
         """Write the public files of now."""

@@ -6,12 +6,14 @@ which sees nothing of the project but an address and a key.
 
 import base64
 import csv
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,11 +44,10 @@ class Stranger:
 
     def install(self) -> None:
         """Install from the hashed lock, unless that was done."""
-        if _is_installed(self.home, self.lock):
-            return
+        home = str(self.home)
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        command += ["--no-deps", "--require-hashes", "--no-compile", "--target", str(self.home)]
-        _install(self.home, self.lock, [*command, "-r", str(self.lock)], ROOT)
+        command += ["--no-deps", "--require-hashes", "--no-compile", "--target", home]
+        _install(self.home, self.lock, [*command, "-r", str(self.lock)], ROOT, lambda: None)
 
     def run(self, **words: str) -> Any:  # Any: what the program printed, as JSON
         """Run the program with these variables; return what it found."""
@@ -87,13 +88,14 @@ class Node:
     def install(cls) -> None:
         if shutil.which("npm") is None or shutil.which("node") is None:
             pytest.fail("no node and npm on the PATH (Debian: apt-get install nodejs npm)")
-        if _is_installed(cls.home, cls.lock):
-            return
-        cls.home.mkdir(parents=True, exist_ok=True)
+        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
+        _install(cls.home, cls.lock, command, cls.home, cls._lay_out)
+
+    @classmethod
+    def _lay_out(cls) -> None:
+        cls.home.mkdir(parents=True)
         for name in ("package.json", "package-lock.json"):
             shutil.copy(cls.lock.with_name(name), cls.home / name)
-        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
-        _install(cls.home, cls.lock, command, cls.home, keep=True)
 
     @classmethod
     def run(cls, program: str, **words: str) -> Any:  # Any: as above
@@ -112,18 +114,22 @@ class Node:
         return json.loads((folder / "package.json").read_text())["version"], whole.hexdigest()
 
 
-def _is_installed(home: Path, lock: Path) -> bool:
+def _install(
+    home: Path, lock: Path, command: list[str], cwd: Path, lay_out: Callable[[], None]
+) -> None:
+    """Run the command unless it was done; one at a time, since tests run beside each other."""
+    HOMES.mkdir(exist_ok=True)
     stamp = home / ".installed"
-    return stamp.exists() and stamp.read_bytes() == lock.read_bytes()
-
-
-def _install(home: Path, lock: Path, command: list[str], cwd: Path, *, keep: bool = False) -> None:
-    if not keep:
+    with (HOMES / f".{home.name}.lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if stamp.exists() and stamp.read_bytes() == lock.read_bytes():
+            return
         shutil.rmtree(home, ignore_errors=True)
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=INSTALL_S)
-    if done.returncode:
-        pytest.fail(f"{lock.name} could not be installed: {done.stderr[-2000:]}")
-    (home / ".installed").write_bytes(lock.read_bytes())
+        lay_out()
+        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=INSTALL_S)
+        if done.returncode:
+            pytest.fail(f"{lock.name} could not be installed: {done.stderr[-2000:]}")
+        stamp.write_bytes(lock.read_bytes())
 
 
 def _run(command: list[str], environment: dict[str, str]) -> Any:  # Any: JSON

@@ -28,20 +28,32 @@ READ = ["Follow", "Login"]
 
 
 @pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Print past pytest's capture: which client it was is part of the result."""
+def say(record_property: Any) -> Any:
+    """Have it printed after the tests (tests/conftest.py): which client it was is part of the result."""
 
     def aloud(*words: object) -> None:
-        with capsys.disabled():
-            print("\n  client:", *words, end="")
+        record_property("said", " ".join(map(str, ("client:", *words))))
 
     return aloud
 
 
 def called(stranger: Stranger, house: House, say: Any) -> Any:  # Any: JSON
     stranger.install()
-    say(stranger.name, stranger.version, f"sha256 {stranger.fingerprint()[:16]}…")
-    return stranger.run(**house.words)
+    found = stranger.run(**house.words)
+    told = _told(found, house)
+    say(stranger.name, stranger.version, "sha256", stranger.fingerprint(), *told)
+    return found
+
+
+def _told(found: Any, house: House) -> tuple[object, ...]:  # Any: JSON
+    """Return how many calls it made, and how many of its values are compared below."""
+    return "calls", house.calls, "values", _leaves(found)
+
+
+def _leaves(value: Any) -> int:  # Any: JSON
+    if isinstance(value, dict | list):
+        return sum(_leaves(each) for each in (value.values() if isinstance(value, dict) else value))
+    return 1
 
 
 def test_the_generated_client_manages_the_whole_page(house: House, cast: Cast, say: Any) -> None:
@@ -158,9 +170,10 @@ def test_statuspage_io_of_npm_reads_all_there_is(house: House, cast: Cast, say: 
     Node.install()
     house.publish()
     version, hashed = Node.fingerprint("statuspage.io")
-    say("statuspage.io", version, f"sha256 {hashed[:16]}…")
     assert version == "3.3.8"
-    assert Node.run("statuspage_io.js", **house.words) == {
+    found = Node.run("statuspage_io.js", **house.words)
+    say("statuspage.io", version, "sha256", hashed, *_told(found, house))
+    assert found == {
         "page": "Follow status",
         "status": ["minor", "Minor Service Outage"],
         "summary": [["Readings are late"], ["Database move"]],
@@ -195,7 +208,6 @@ def test_statuspages_own_widget_shows_the_page(
     Node.install()
     house.publish()
     version, hashed = Node.fingerprint("@statuspage/status-widget")
-    say("@statuspage/status-widget", version, f"sha256 {hashed[:16]}…")
     script = Node.home / "node_modules/@statuspage/status-widget/dist/index.js"
     shown = f'<!doctype html><statuspage-widget src="{house.url}"></statuspage-widget>'
     (house.folder / "app").write_text(shown)
@@ -206,6 +218,7 @@ def test_statuspages_own_widget_shows_the_page(
     page.wait_for_function(
         "document.querySelector('statuspage-widget').shadowRoot?.textContent.includes('Minor Service Outage')"
     )
+    say("@statuspage/status-widget", version, "sha256", hashed, "calls", house.calls, "values", 1)
     assert world.page().name == "Follow status"
 
 

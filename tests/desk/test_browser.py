@@ -52,16 +52,16 @@ def test_an_incident_is_declared_previewed_published_and_followed(screen: Page) 
     screen.fill("input[name=name]", "Followers may not receive readings")
     screen.fill("textarea[name=body]", "We are looking.")
     screen.select_option(f"select[name=component_{follow.pk}]", "major_outage")
-    screen.click("button[name=_preview]")
-    assert screen.locator(".desk-preview").is_visible()
-    screen.click(".desk-preview button[name=_publish]")
-    screen.wait_for_url("**/change/**")
+    screen.wait_for_selector("text=Publish: 1 address")
+    assert "Do not rely on any app." in screen.inner_text("#outlook")
+    screen.click("button.danger")
+    screen.wait_for_url("**/desk/incidents/**")
     assert Incident.objects.get().published_at
     later = timezone.now() + timedelta(seconds=6)
     outbox.open_entries(later)
     outbox.fan_out(later)
     screen.goto("/desk/")
-    assert "0 accepted, 1 waiting, 0 failed" in screen.inner_text("main")
+    screen.wait_for_selector("text=0 accepted, 1 waiting, 0 failed")
 
 
 def test_a_draft_is_vetoed_with_one_thumb_and_nothing_is_wider_than_the_screen(

@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from desk import plot, replays
+from desk.roles import Role
 from incidents import services as core
 from incidents.models import AuditEntry, Incident
 from probes import replay as replaying
@@ -24,6 +25,7 @@ from probes.models import Check, Location, Policy, Result, VerdictChange
 from probes.rollups import Bucket
 from probes.services import NewResult
 from tests import world
+from tests.desk import staff
 
 pytestmark = pytest.mark.django_db
 
@@ -107,7 +109,7 @@ def test_a_stranger_sees_no_check(client: Client, check: Check, path: str) -> No
 
 
 def test_who_may_only_look_has_no_button_and_cannot_try(client: Client, check: Check) -> None:
-    client.force_login(User.objects.create_user("eve", password="a long password", is_staff=True))
+    staff.sign_in(client, staff.person("eve", Role.VIEWER))
 
     assert "Try now" not in text(client, "/desk/checks/journey")
     assert client.post("/desk/checks/journey/try").status_code == 403

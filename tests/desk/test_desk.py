@@ -5,16 +5,17 @@ from html import unescape
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from desk import console
+from desk import words
+from desk.roles import Role
 from incidents import services
 from incidents.lifecycle import Audience, ComponentStatus, Status
 from incidents.models import AuditEntry, Component, Incident, Template, Update
 from tests import world
+from tests.desk import staff
 
 pytestmark = pytest.mark.django_db
 DECLARE = "/admin/incidents/incident/add/"
@@ -22,8 +23,7 @@ DECLARE = "/admin/incidents/incident/add/"
 
 @pytest.fixture
 def ann(client: Client) -> Client:
-    client.force_login(User.objects.create_superuser("ann", password="a long password"))
-    return client
+    return staff.ann(client)
 
 
 def form_of(client: Client, path: str) -> dict[str, Any]:  # Any: form values
@@ -227,9 +227,7 @@ def test_ledgers_cannot_be_changed(ann: Client) -> None:
 
 
 def test_staff_without_the_right_see_the_desk_and_cannot_publish(client: Client) -> None:
-    user = User.objects.create_user("eve", password="a long password", is_staff=True)
-    user.user_permissions.add(Permission.objects.get(codename="view_incident"))
-    client.force_login(user)
+    staff.sign_in(client, staff.person("eve", Role.VIEWER))
     draft = world.incident(world.component(), published=False)
     assert client.get("/desk/").status_code == 200
     assert client.post(f"/desk/drafts/{draft.uid}/publish").status_code == 403
@@ -318,9 +316,9 @@ def test_the_brake_halts_a_broadcast(ann: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"),
+    ("seconds", "said"),
     [pytest.param(5, "5 s", id="seconds"), pytest.param(725, "12 min", id="minutes"),
      pytest.param(4080, "1 h 08 min", id="hours"), pytest.param(260_000, "3 days", id="days")],
 )  # fmt: skip
-def test_spans_are_said_as_people_say_them(seconds: int, words: str) -> None:
-    assert console.span(timedelta(seconds=seconds)) == words
+def test_spans_are_said_as_people_say_them(seconds: int, said: str) -> None:
+    assert words.span(timedelta(seconds=seconds)) == said

@@ -17,8 +17,8 @@ from tests.desk.test_api import Caller
 
 pytestmark = pytest.mark.django_db
 CHANGES = ("POST", "PATCH", "PUT", "DELETE")
-# Points of a metric are thousands a day, and an audit of them would be another metric; nothing happens in the other one.
-UNAUDITED = ("metrics/data", "{metric_id}/data 201", "subscribers/reactivate")
+# It checks the ids, and there is nothing to do: desk/api/subscribers.py.
+UNAUDITED = "subscribers/reactivate"
 
 
 def fields(model: str) -> dict[str, str]:
@@ -134,7 +134,7 @@ def test_every_call_of_the_published_description_is_answered_as_it_says(go: Roun
     assert go.wrong == []
     left = {" ".join(row[:3]) for row in go.rows} - go.done
     assert left == {"GET /pages 200", *(f"{word} /pages/{{page_id}} 200" for word in ("GET", "PATCH", "PUT"))} - go.done  # fmt: skip
-    assert [name for name in go.silent if not any(part in name for part in UNAUDITED)] == []
+    assert [name for name in go.silent if UNAUDITED not in name] == []
 
 
 def test_the_page_is_answered_as_the_description_says(go: Round) -> None:

@@ -36,11 +36,13 @@ def open_house(
     with ExitStack() as stack:
         stack.enter_context(django_db_blocker.unblock())
 
-        def open_one(cast: dict[str, int], *, mutant: str = "", **more: Any) -> House:
+        def open_one(
+            cast: dict[str, int], *, mutant: str = "", on: Postgres | None = None, **more: Any
+        ) -> House:
             folder = tmp_path / "h"
             folder.mkdir()
             sql = mutants.ALL[mutant].sql if mutant else ""
-            found = houses.opened(postgres, folder, cast, mutant=mutant, sql=sql, **more)
+            found = houses.opened(on or postgres, folder, cast, mutant=mutant, sql=sql, **more)
             return stack.enter_context(found)
 
         yield open_one

@@ -151,6 +151,12 @@ def _news_for_ever() -> None:
     times.constant("ENTRY_VALID", timedelta(days=3650))
 
 
+def _beats_not_noted() -> None:
+    from notifications import epoch
+
+    times.everywhere(epoch._note, lambda *of: None)
+
+
 def _every_press_counts() -> None:
     from incidents import services
 
@@ -202,6 +208,7 @@ ALL = {
     "an unknown is tried again": Mutant(_unknown_is_the_end),
     "the account's list is looked at": Mutant(_sent_again_without_a_look),
     "Retry-After is kept": Mutant(_retry_after_unheard),
+    "beats are noted outside": Mutant(_beats_not_noted),
     "old entries expire": Mutant(_news_for_ever),
     "the same key is the same update": Mutant(_every_press_counts),
     "the database's clock counts": Mutant(_own_clock_believed),

@@ -7,14 +7,16 @@ import pytest
 from django.db import DatabaseError, connection
 
 from incidents.models import Incident
-from notifications.models import Delivery
-from tests.faults import history
+from notifications import epoch
+from notifications.models import Delivery, Epoch
+from tests.faults import history, times
 from tests.faults.checker import Rules, Verdict, judge
 from tests.faults.conftest import Open, Report
 from tests.faults.house import House, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
 PEOPLE = {"email": 1000}
+POOL = 2
 DOWN_S = 4.0
 DURING = "Declared while the database was down"
 # The backup is this much older than today's clock says: every instant in it is moved back.
@@ -41,7 +43,10 @@ def restarted(house: House) -> Verdict:
     connection.close()
     kept = Incident.objects.filter(name=DURING)
     house.await_settled()
-    verdict = judge(history.of(house), Rules(ambiguous_on=frozenset({"email"}), extra_max=2 * 20))
+    verdict = judge(
+        history.of(house),
+        Rules(ambiguous_on=frozenset({"email"}), extra_max=POOL * times.UNSETTLED),
+    )
     if [incident.updates.count() for incident in kept] != ([1] if was_saved else []):
         verdict.broken.append(
             "R4 a publish during the outage was kept in part, or not as it was answered"
@@ -84,9 +89,49 @@ def restored(house: House) -> Verdict:
     return verdict
 
 
+def put_back(house: House) -> Verdict:
+    """A backup of some minutes ago, with people waiting in it who were told meanwhile, is put back: nobody hears it again."""
+    clock = house.start("clock")
+    told = house.declare(name="Told meanwhile")
+    until(lambda: Delivery.objects.count() == house.cast["email"], "a fan-out")
+    until(lambda: _beats() > 0, "a beat of the clock")
+    connection.close()
+    clock.kill()
+    house.postgres.copy_of(house.database, "backup")
+    house.start_again(clock)
+    worker = house.start("worker-email")
+    house.await_settled_of(told)
+    beats = _beats()
+    until(lambda: _beats() > beats + epoch.BEHIND_MAX, "further beats")
+    worker.kill()
+    clock.kill()
+    before = house.mails
+    connection.close()
+    house.postgres.drop(house.database)
+    house.postgres.rename("backup", house.database)
+    house.start_again(clock)
+    house.start_again(worker)
+    until(lambda: not Delivery.objects.filter(state="pending").exists(), "an end")
+    again = house.mails - before
+    today = house.declare(name="Today")
+    house.await_settled_of(today)
+    verdict = judge(history.only(history.of(house), today.uid), Rules())
+    if again:
+        verdict.broken.append(f"R32 {again} messages were sent again")
+    return verdict
+
+
+def _beats() -> int:
+    return Epoch.objects.values_list("beats", flat=True).first() or 0
+
+
 def test_a_database_that_restarts_loses_nobody(open_house: Open, report: Report) -> None:
     report(restarted(open_house(PEOPLE)))
 
 
 def test_a_restored_backup_tells_nobody_yesterdays_news(open_house: Open, report: Report) -> None:
     report(restored(open_house(PEOPLE)))
+
+
+def test_a_backup_of_minutes_ago_tells_nobody_twice(open_house: Open, report: Report) -> None:
+    report(put_back(open_house({"email": 300})))

@@ -17,7 +17,6 @@ from tests.faults.house import House, until
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
 PEOPLE = {"email": 1000}
 POOL = 2  # processes of worker-email: each may have begun one mail when it froze
-GROUP = 20  # admitted at once: these are ambiguous when their worker is gone
 SLOW_S = 0.005  # so that there is still something to send when the sleeper wakes
 WAKES_AT = 0.3  # of the newer update's mails
 
@@ -52,7 +51,7 @@ def suspended(house: House) -> Verdict:
     house.start("worker-email", slept=str(sleeping))
     house.declare()
     until(lambda: house.mails > 0.1 * house.cast["email"], "mail on its way")
-    until(lambda: _in_hand() > POOL * GROUP, "deliveries in a worker's hands")
+    until(lambda: _in_hand() > POOL, "deliveries in a worker's hands")
     sleeper = house.of("worker-email")
     sleeper.signal(signal.SIGSTOP)
     began = time.monotonic()
@@ -64,7 +63,7 @@ def suspended(house: House) -> Verdict:
     house.await_settled()
     return judge(
         history.of(house),
-        Rules(ambiguous_on=frozenset({"email"}), extra_max=POOL * GROUP),
+        Rules(ambiguous_on=frozenset({"email"}), extra_max=POOL * times.UNSETTLED),
     )
 
 

@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from notifications.models import Broadcast
-from tests.faults import history
+from tests.faults import history, times
 from tests.faults.checker import Rules, Verdict, judge
 from tests.faults.conftest import Open, Report
 from tests.faults.house import House, until
@@ -16,7 +16,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.faults]
 NUMBER = 2000
 FAN_OUTS = 10
 KILLS = 5  # in each fan-out
-GROUP = 20  # of the e-mail channel: so many may be with the server when a process dies
 POOL = 2
 SLOW_S = 0.01
 CHUNKS_BEFORE = 3
@@ -38,7 +37,9 @@ def killed(house: House, *, seed: int, fan_outs: int, kills: int) -> Verdict:
     house.await_settled()
     return judge(
         history.of(house),
-        Rules(ambiguous_on=frozenset({"email"}), extra_max=fan_outs * kills * POOL * GROUP),
+        Rules(
+            ambiguous_on=frozenset({"email"}), extra_max=fan_outs * kills * POOL * times.UNSETTLED
+        ),
     )
 
 

@@ -43,6 +43,7 @@ CASES: dict[str, tuple[Scene, dict[str, int], str]] = {
     "an unknown is tried again": (test_providers.unanswered_and_lost, SOME, "I1 lost"),
     "the account's list is looked at": (test_providers.unanswered_but_taken, SOME, "R9"),
     "Retry-After is kept": (test_providers.asked_to_wait, SOME, "R7"),
+    "beats are noted outside": (test_database.put_back, FEW, "R32"),
     "old entries expire": (test_database.restored, FEW, "R32"),
     "the same key is the same update": (test_publish.pressed_ten_times, FEW, "R14"),
     "the database's clock counts": (

@@ -1,6 +1,7 @@
 """R7 to R10: a provider asks to wait, fails for long, or leaves open whether it took the message."""
 
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -46,18 +47,19 @@ def asked_to_wait(house: House) -> Verdict:
 
 def _asked_too_early(seen: History) -> int:
     """Count the tries of one delivery that followed on a 429 sooner than it allows."""
-    times: dict[int, list[float]] = {}
-    for delivery, at in Attempt.objects.filter(delivery__channel="sms").values_list(
-        "delivery", "at"
-    ):
-        times.setdefault(delivery, []).append(at.timestamp())
+    tries: dict[int, list[tuple[float, bool]]] = {}  # when, and whether it was asked to wait
+    rows = Attempt.objects.filter(delivery__channel="sms").values_list("delivery", "at", "result")
+    for delivery, at, result in rows:
+        tries.setdefault(delivery, []).append((at.timestamp(), result == "retry"))
     for one in seen.ledger:
-        if one.delivery in times:
-            times[one.delivery].append(one.at)
-    gaps = [
-        b - a for each in map(sorted, times.values()) for a, b in zip(each, each[1:], strict=False)
-    ]
-    return sum(gap < EARLY * RETRY_AFTER_S for gap in gaps)
+        if one.delivery in tries:
+            tries[one.delivery].append((one.at, False))
+    pairs = [pair for each in map(sorted, tries.values()) for pair in pairwise(each)]
+    return sum(
+        b - a < EARLY * RETRY_AFTER_S
+        for (a, was_asked_to_wait), (b, _) in pairs
+        if was_asked_to_wait
+    )
 
 
 def failing_for_long(house: House) -> Verdict:

@@ -14,6 +14,8 @@ from desk import keys
 from incidents import services
 from incidents.lifecycle import Status
 from incidents.models import Incident, Update
+from notifications import outbox
+from notifications.models import Broadcast
 from tests import world
 from tests.faults import history
 from tests.faults.checker import Verdict, judge
@@ -24,6 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.faults]
 PEOPLE = {"email": 500}
 PRESSES = 10
 HEARD_S = 2.0  # by then a change of words is in every mail that follows
+STOPS_S = 5.0
 SLOW_S = 0.01  # so that the fan-out lasts longer than that
 
 
@@ -127,6 +130,28 @@ def overtaken_while_put_off(house: House) -> Verdict:
     return judge(history.of(house))
 
 
+def halted(house: House) -> Verdict:
+    """An operator stops a broadcast in the middle: what starts later than 5 s afterwards is one too many."""
+    house.mailbox.put_faults({"shape": "slow", "delay_s": SLOW_S})
+    house.start_line("clock", "worker-email")
+    incident = house.declare()
+    until(lambda: house.mails > 0.1 * house.cast["email"], "mail on its way")
+    outbox.halt(Broadcast.objects.get(incident=incident), now=datetime.now(UTC))
+    stopped = time.time()
+    house.await_settled()
+    seen = history.of(house)
+    late = [one for one in seen.ledger if one.at > stopped + STOPS_S]
+    verdict = Verdict(1, len(seen.people), len(seen.ledger))
+    verdict.notes.append(
+        f"{len(seen.ledger)} of {house.cast['email']} were told before the halt took hold"
+    )
+    if late:
+        verdict.broken.append(f"halt: {len(late)} were told more than {STOPS_S:.0f} s later")
+    if not seen.ledger or len(seen.ledger) == house.cast["email"]:
+        verdict.broken.append("halt: it came before the first or after the last")
+    return verdict
+
+
 def test_who_was_put_off_hears_the_newest_only(open_house: Open, report: Report) -> None:
     report(overtaken_while_put_off(open_house(PEOPLE)))
 
@@ -141,3 +166,7 @@ def test_an_edit_reaches_who_was_not_told_yet(open_house: Open, report: Report) 
 
 def test_a_quick_end_overtakes_the_beginning(open_house: Open, report: Report) -> None:
     report(resolved_at_once(open_house({"email": 500, "sms": 40})))
+
+
+def test_a_halt_stops_what_has_not_begun(open_house: Open, report: Report) -> None:
+    report(halted(open_house({"email": 3000})))

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import notifications
-from notifications import retry
-from notifications.channels import _http
+from notifications import retry, sending
+from notifications.channels import _http, _smtp
 from notifications.retry import AfterUnknown
 
 SHORTER = 60  # a minute of waiting becomes a second
@@ -19,6 +19,8 @@ LEASE_S = 2.0
 LEASE_MARGIN_S = 1.0
 READ_S = 0.6
 DELIVERY_S = 0.9  # less than the margin, as in the product
+# What one process may have with a mail server and not written down: its outcomes of one statement, one mail a connection.
+UNSETTLED = sending.SETTLE_ROWS + _smtp.CONNECTIONS_MAX
 CONSTANTS: dict[str, object] = {
     "LEASE_S": LEASE_S,
     "LEASE_MARGIN_S": LEASE_MARGIN_S,
@@ -26,7 +28,7 @@ CONSTANTS: dict[str, object] = {
     "BULK_WAITS": timedelta(
         seconds=3
     ),  # until the clock sends by itself what no worker takes: 20 s
-    "DOWN_S": 60 / SHORTER,  # how long a mail server that failed is passed over
+    "DOWN_S": 60 / SHORTER,  # how long a provider that failed is passed over
 }
 
 

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from incidents import services
 from incidents.lifecycle import Audience, CallReason, Status
 from incidents.models import Incident, Update
-from notifications import channels, fanning, outbox
+from notifications import channels, fanning, outbox, waking
 from notifications.models import Broadcast, Delivery, DeliveryState
 from notifications.outbox import Settlement
 from subscribers.models import Letter, LetterKind, Role, State, Suppression
@@ -30,6 +30,7 @@ def queue(incident: Incident) -> list[Delivery]:
     shown(incident)
     outbox.open_entries(SOON)
     outbox.fan_out(SOON)
+    waking.climb(SOON)
     return list(Delivery.objects.filter(broadcast__incident=incident).order_by("pk"))
 
 

@@ -1,14 +1,11 @@
-"""Batches on their way through real channels to the stand-ins, and what providers call back with."""
+"""Batches on their way through real channels to the stand-ins."""
 
 import os
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from django.conf import settings
-from django.test import Client
-from twilio.request_validator import RequestValidator
 
 from demo import mailbox as mailboxes
 from demo import providers as stand_ins
@@ -19,7 +16,7 @@ from incidents.lifecycle import Status
 from incidents.models import Incident
 from notifications import channels, reports, sending
 from notifications.models import Delivery
-from subscribers.models import Letter, LetterKind, Role, State, Suppression
+from subscribers.models import Role, Suppression
 from tests import world
 from tests.notifications.test_outbox import queue, say
 
@@ -135,92 +132,6 @@ def test_reach_counts_everybody_once() -> None:
     assert (reach.eligible, reach.counts["accepted"], reach.counts["pending"]) == (3, 3, 0)
     assert reach.last_s is not None
     assert reach.last_s >= (reach.first_s or 0) > 0
-
-
-# --- receipts ---------------------------------------------------------------------------------------------------------
-
-
-def call_back(url: str, form: dict[str, str], *, token: str = "only-for-tests") -> int:
-    path = urlsplit(url).path
-    signature = RequestValidator(token).compute_signature(f"{settings.SITE_URL}{path}", form)
-    return Client().post(path, form, headers={"X-Twilio-Signature": signature}).status_code
-
-
-def a_sent_delivery(channel: str) -> tuple[Delivery, str]:
-    person = world.person(channel, "+12125550100", wake_me=channel == "voice")
-    incident = world.incident(world.component())
-    told(channel, incident)
-    delivery = Delivery.objects.get(subscription=person)
-    broadcast = delivery.broadcast
-    return delivery, sending.recipient(delivery, broadcast, social=False).receipt_url
-
-
-def test_a_receipt_moves_a_delivery_forward_and_never_back() -> None:
-    delivery, url = a_sent_delivery("sms")
-    for status in ("delivered", "sent", "queued", "delivered"):
-        assert call_back(url, {"MessageStatus": status}) == 204
-    delivery.refresh_from_db()
-    assert delivery.state == "delivered"
-
-
-def test_a_forged_receipt_is_refused_and_changes_nothing() -> None:
-    delivery, url = a_sent_delivery("sms")
-    state = Delivery.objects.get().state
-    assert call_back(url, {"MessageStatus": "undelivered"}, token="guessed") == 403
-    delivery.refresh_from_db()
-    assert delivery.state == state
-
-
-def test_key_one_is_heard_and_key_nine_ends_the_calls() -> None:
-    delivery, url = a_sent_delivery("voice")
-    assert call_back(url, {"Digits": "1"}) == 200
-    delivery.refresh_from_db()
-    assert delivery.state == "acknowledged"
-    assert delivery.answered_at is not None
-    assert call_back(url, {"Digits": "9"}) == 200
-    delivery.subscription.refresh_from_db()
-    assert delivery.subscription.state == "gone"
-
-
-def test_stop_is_heard_in_its_words_and_ends_every_message_to_that_number() -> None:
-    person = world.person("sms", "+12125550100")
-    assert call_back("/receipts/twilio", {"From": "+12125550100", "Body": " Stop. "}) == 200
-    person.refresh_from_db()
-    assert person.state == "gone"
-    assert {row.channel for row in Suppression.objects.all()} == {"sms", "voice"}
-
-
-def reply(words: str, *, number: str = "+12125550100") -> None:
-    assert call_back("/receipts/twilio", {"From": number, "Body": words}) == 200
-
-
-def test_start_allows_writing_again() -> None:
-    world.person("sms", "+12125550100")
-    reply("STOP")
-    reply("start")
-    assert not Suppression.objects.exists()
-
-
-def test_ok_acknowledges_the_newest_alarm() -> None:
-    delivery, _ = a_sent_delivery("sms")
-    reply("OK")
-    delivery.refresh_from_db()
-    assert (delivery.state, delivery.answered_at is not None) == ("acknowledged", True)
-
-
-def test_yes_confirms_a_subscription_by_text() -> None:
-    person = world.person("sms", "+12125550100", state=State.PENDING)
-    Letter.objects.create(subscription=person, kind=LetterKind.CONFIRM)
-    reply("Yes")
-    person.refresh_from_db()
-    assert person.state == "active"
-
-
-def test_what_we_do_not_understand_changes_nothing() -> None:
-    person = world.person("sms", "+12125550100")
-    reply("who is this?")
-    person.refresh_from_db()
-    assert (person.state, Suppression.objects.exists()) == ("active", False)
 
 
 def test_advice_is_repeated_until_the_end(mailbox: Mailbox) -> None:

@@ -87,4 +87,5 @@ def row(one: IncidentFact) -> HistoryRow:
         one.started_at,
         one.resolved_at,
         one.scheduled_for,
+        one.retracted_at is not None,
     )

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from shutil import which
@@ -50,14 +51,18 @@ class Site:
         )
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         self.attributes = b""
+        self.worker = b""  # of the app
+        self.policy = f"default-src 'none'; script-src {self.url}; connect-src {self.url}; require-trusted-types-for 'script'"
         threading.Thread(
             target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
         ).start()
 
     def _app(self, environ: dict[str, Any], start: Any) -> Iterable[bytes]:
         """An app of somebody else, with a strict policy of its own, that shows our banner."""
-        policy = f"default-src 'none'; script-src {self.url}; connect-src {self.url}; require-trusted-types-for 'script'"
-        start("200 OK", [("Content-Type", "text/html"), ("Content-Security-Policy", policy)])
+        kind = "text/javascript" if environ["PATH_INFO"] == "/worker" else "text/html"
+        start("200 OK", [("Content-Type", kind), ("Content-Security-Policy", self.policy)])
+        if kind != "text/html":
+            return [self.worker]
         origin = self.url.encode()
         return [HOST_PAGE % (origin, origin, self.attributes)]
 
@@ -65,15 +70,19 @@ class Site:
         Publisher(self.folder).publish(taken)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def chromium() -> str:
     path = os.environ.get("CHROMIUM") or which("chromium") or which("chromium-browser")
     if path is None:
         pytest.fail("no Chromium on the PATH")
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
     # Playwright runs a loop of its own; Django would refuse queries there, and this file makes none.
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=path,
+            executable_path=chromium(),
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
         )
         yield browser
@@ -156,6 +165,16 @@ def test_a_fresh_page_does_not(page: Page, site: Site) -> None:
     assert page.locator("#old").is_hidden()
 
 
+def test_a_page_that_is_written_on_change_only_is_not_called_old(page: Page, site: Site) -> None:
+    site.publish(snapshot(now=NOW - timedelta(days=3)))
+    fresh = {"generated_at": datetime.now(UTC).isoformat(), "revision": "x", "checked_at": None}
+    write(site.folder, "now.json", json.dumps(fresh).encode())
+    with page.expect_response("**/now.json"):
+        page.goto(f"{site.url}/history")
+    page.wait_for_function("Date.now() - Date.parse(document.body.dataset.generatedAt) < 60000")
+    assert page.locator("#old").is_hidden()
+
+
 def test_news_appear_by_themselves_and_the_sentence_is_not_read_out_again(
     page: Page, site: Site
 ) -> None:
@@ -171,6 +190,38 @@ def test_news_appear_by_themselves_and_the_sentence_is_not_read_out_again(
     page.locator(".update").get_by_text("We have found the cause.").wait_for(timeout=10_000)
     assert page.locator("#news").text_content() == "We have found the cause."
     assert page.evaluate("window.sentence.isConnected")
+
+
+def test_what_is_being_read_stays_where_it_is_when_news_come(page: Page, site: Site) -> None:
+    said = tuple(
+        update(number, body=f"Text {number}.\n\n" + "More of it. " * 40)
+        for number in range(12, 0, -1)
+    )
+    fact = incident(HURT, updates=said, started_at=NOW - timedelta(minutes=68))
+    site.publish(down(incidents=(fact,)))
+    page.clock.install()
+    page.goto(site.url)
+    read = f"document.getElementById('{said[6].uid}').getBoundingClientRect().top"
+    page.evaluate(f"document.getElementById('{said[6].uid}').scrollIntoView()")
+    before = page.evaluate(read)
+    news = update(13, body="News. " * 200)
+    site.publish(down(incidents=(replace(fact, updates=(news, *said)),)))
+    time.sleep(CHECK_EVERY_S)
+    page.clock.fast_forward(31_000)
+    page.wait_for_function(f"document.getElementById('{news.uid}') !== null")
+    assert page.evaluate(read) == pytest.approx(before, abs=1)
+
+
+def test_a_theme_changes_colours_and_shows_the_logo(page: Page, site: Site, tmp_path: Path) -> None:
+    theme = tmp_path / "theme"
+    theme.mkdir()
+    (theme / "theme.css").write_text(":root { --ground: rgb(1, 2, 3); }")
+    logo = b'<svg xmlns="http://www.w3.org/2000/svg" width="28" height="28"><path d="M0 0h28v28H0z"/></svg>'
+    (theme / "logo.svg").write_bytes(logo)
+    Publisher(site.folder, theme=theme).publish(down())
+    page.goto(site.url)
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(1, 2, 3)"
+    assert page.evaluate("document.querySelector('.logo').naturalWidth") == 28
 
 
 def test_the_page_works_without_scripts(browser: Browser, site: Site) -> None:
@@ -252,6 +303,19 @@ def test_a_mirror_answers_when_the_source_is_stale(page: Page, site: Site) -> No
     assert "Followers may not receive" in banner(
         page, site, f'mirrors="{site.url}/banner.mirror.json"'
     )
+
+
+def test_a_banner_with_a_key_believes_what_is_signed_and_no_lie(page: Page, site: Site) -> None:
+    Publisher(site.folder, secret="ours").publish(down(now=datetime.now(UTC)))
+    key = (site.folder / "banner.key").read_text()
+    assert "Followers may not receive" in banner(page, site, f'key="{key}"')
+    document = json.loads((site.folder / "banner.json").read_bytes())
+    lie = json.dumps(document | {"headline": "All is well", "state": "operational"}).encode()
+    write(site.folder, "banner.json", lie)
+    time.sleep(CHECK_EVERY_S)
+    page.evaluate("localStorage.clear()")
+    assert "does not answer" in banner(page, site, f'key="{key}"')
+    assert page.get_attribute("status-banner", "state") == "unknown"
 
 
 def test_a_hostile_banner_stays_text(page: Page, site: Site) -> None:

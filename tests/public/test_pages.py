@@ -317,3 +317,20 @@ def test_the_page_for_silence_is_unknown_and_keeps_the_advice() -> None:
 )  # fmt: skip
 def test_spans_in_words(seconds: int, expected: str) -> None:
     assert Moments(NOW, ZoneInfo("UTC")).span(timedelta(seconds=seconds)) == expected
+
+
+def test_what_the_sentence_says_is_not_said_twice() -> None:
+    why = "not checked while “log in” fails"
+    blind = component(unknown_since=HOUR_AGO, unknown_why=why)
+    alone = snapshot(components=(blind, component("login")))
+    state = shown.state(view(alone))
+    assert why in state["sentence"]
+    assert state["blind"] == []
+    beside = snapshot(incident(component("login", MAJOR)), components=(blind,))
+    assert [why in line for line in shown.state(view(beside))["blind"]] == [True]
+
+
+def test_the_archive_says_that_a_false_alarm_was_taken_back() -> None:
+    gone = incident(status=Status.RESOLVED, resolved_at=NOW, retracted_at=NOW)
+    assert "Taken back: it was a false alarm" in told(pages.history(view(snapshot(gone))))
+    assert "Taken back" not in told(pages.history(view(snapshot(replace(gone, retracted_at=None)))))

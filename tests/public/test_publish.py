@@ -1,6 +1,7 @@
 """Files: written when they change, whole, compressed, the index last; and to mirrors."""
 
 import gzip
+import json
 import os
 from dataclasses import replace
 from datetime import timedelta
@@ -11,7 +12,7 @@ import brotli
 from public import files as files_of
 from public import watchdog
 from public.publish import Publisher
-from tests.public.cast import NOW, PAGE, component, incident, maintenance, snapshot
+from tests.public.cast import NOW, PAGE, component, incident, maintenance, row, snapshot
 
 LATER = NOW + timedelta(seconds=10)
 
@@ -104,6 +105,31 @@ def test_a_mirror_gets_the_same_files_and_loses_the_same(tmp_path: Path) -> None
     for path in ("index.html", "index.html.gz", "api/v2/summary.json", "badge/follow.svg"):
         assert (tmp_path / "there" / path).read_bytes() == (tmp_path / "here" / path).read_bytes()
     assert not (tmp_path / "there/components/web").exists()
+
+
+def test_a_watchdog_at_a_mirror_tells_there_that_nobody_publishes(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    publisher = Publisher(tmp_path / "here", [str(there)])
+    publisher.publish(snapshot())
+    publisher.finish_mirrors(10)
+    silent = (there / watchdog.STAMP).stat().st_mtime + watchdog.SILENT_S + 1
+    assert watchdog.watch(there, silent)
+    assert json.loads((there / "banner.json").read_bytes())["state"] == "unknown"
+    publisher.publish(snapshot(now=LATER), everything=False)
+    publisher.finish_mirrors(10)
+    for path in ("index.html", "banner.json", "badge.svg", "components/follow"):
+        assert (there / path).read_bytes() == (tmp_path / "here" / path).read_bytes()
+
+
+def test_a_new_mirror_gets_the_pages_of_long_ago(tmp_path: Path) -> None:
+    old = incident(uid="incident0009")
+    Publisher(tmp_path / "here").publish(snapshot(old))
+    taken = snapshot(incident(), archive=(row(incident()), row(old)))
+    publisher = Publisher(tmp_path / "here", [str(tmp_path / "there")])
+    publisher.publish(taken)
+    publisher.finish_mirrors(10)
+    assert (tmp_path / "there/incidents/incident0009").exists()
+    assert (tmp_path / "there/incidents/incident0009.br").exists()
 
 
 def test_a_broken_mirror_holds_nobody_up_and_catches_up(tmp_path: Path) -> None:

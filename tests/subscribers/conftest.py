@@ -4,6 +4,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import redis
+from django.conf import settings
 
 from incidents import reads, services
 from incidents.models import Component
@@ -25,6 +27,15 @@ def components(db: None) -> dict[str, Component]:
         )
         for slug, name in (("login", "Log in"), ("follow", "Readings and alerts"))
     }
+
+
+@pytest.fixture
+def no_counts() -> None:
+    """Forget what earlier tests asked for: Valkey outlives them."""
+    client = redis.Redis.from_url(settings.REDIS_URL)
+    with client:
+        for key in client.scan_iter("statuspage:asks:*", count=1_000):
+            client.delete(key)
 
 
 Pending = Callable[..., tuple[Subscription, Letter]]

@@ -61,6 +61,7 @@ def test_the_address_of_who_left_is_emptied_after_a_month_and_its_hash_stays(
 
 def test_letters_and_asks_are_pruned(components: dict[str, Component]) -> None:
     services.subscribe(channel="email", address=FOLLOWER, network_hash="n", now=NOW)
+    Ask.objects.create(kind="email", at=NOW, done_at=NOW)
     Subscription.objects.update(state=State.ACTIVE, confirmed_at=NOW)
     clock.tick(NOW + timedelta(hours=4))
     assert (Ask.objects.count(), Letter.objects.count()) == (0, 1)

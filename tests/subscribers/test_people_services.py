@@ -4,14 +4,11 @@ from datetime import timedelta
 
 import pytest
 from django.conf import settings
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 
 from incidents.models import Component
 from subscribers import addresses, services
 from subscribers.addresses import BadAddress, Kind
 from subscribers.models import (
-    Ask,
     Consent,
     Letter,
     LetterKind,
@@ -20,7 +17,7 @@ from subscribers.models import (
     Subscription,
     Suppression,
 )
-from subscribers.services import CODE_TRIES_MAX, DeadLink, Operator, TooManyAsks, Why
+from subscribers.services import CODE_TRIES_MAX, DeadLink, Operator, Why
 from tests.subscribers.conftest import FOLLOWER, NOW, PHONE, Pending
 
 Components = dict[str, Component]
@@ -225,47 +222,6 @@ def test_yes_from_the_number_confirms_its_text_messages(pending: Pending) -> Non
 # --- bounds -------------------------------------------------------------------------------------
 
 
-def test_a_network_may_ask_for_ten_text_messages_in_four_hours(components: Components) -> None:
-    for number in range(10):
-        services.subscribe(
-            channel="sms", address=f"+1617{number}550123".replace("16170", "16176"),
-            network_hash="n", now=NOW,
-        )  # fmt: skip
-    with pytest.raises(TooManyAsks):
-        services.subscribe(channel="sms", address=PHONE, network_hash="n", now=NOW)
-    services.subscribe(channel="sms", address=PHONE, network_hash="other", now=NOW)
-    services.subscribe(channel="sms", address=PHONE, network_hash="n", now=NOW + timedelta(hours=4))
-
-
-def test_what_is_left_of_a_networks_share_does_not_tell_who_is_known(
-    pending: Pending, components: Components
-) -> None:
-    _, letter = pending("sms", PHONE)
-    services.confirm(token=token(letter), now=NOW)
-    services.suppress(
-        channel="sms",
-        address_hash=hash_of(PHONE, Kind.PHONE),
-        reason="STOP",
-        by_owner=True,
-        now=NOW,
-    )
-    for address in (PHONE, "+16175550199"):
-        before = Ask.objects.count()
-        services.subscribe(channel="sms", address=address, network_hash="n", now=NOW)
-        services.ask_to_manage(address=address, network_hash="n", now=NOW)
-        assert Ask.objects.count() == before + 2
-
-
-def test_a_block_of_numbers_is_closed_whatever_network_asks(components: Components) -> None:
-    for number in range(services.ASKS_OF_A_PREFIX_MAX):
-        services.subscribe(
-            channel="sms", address=f"+16175550{number:03}", network_hash=f"n{number}", now=NOW
-        )
-    with pytest.raises(TooManyAsks):
-        services.subscribe(channel="sms", address="+16175550999", network_hash="new", now=NOW)
-    services.subscribe(channel="sms", address="+14155550123", network_hash="new", now=NOW)
-
-
 # --- stop and bounce ----------------------------------------------------------------------------
 
 
@@ -318,9 +274,9 @@ def test_stop_outweighs_an_earlier_bounce_and_the_same_word_twice_is_one(pending
 def test_only_a_known_address_is_sent_a_manage_link(pending: Pending) -> None:
     _, letter = pending()
     services.confirm(token=token(letter), now=NOW)
-    services.ask_to_manage(address="stranger@example.org", network_hash="n", now=NOW)
+    services.ask_to_manage(address="stranger@example.org", now=NOW)
     assert not Letter.objects.filter(kind=LetterKind.MANAGE).exists()
-    services.ask_to_manage(address=FOLLOWER, network_hash="n", now=NOW)
+    services.ask_to_manage(address=FOLLOWER, now=NOW)
     assert Letter.objects.filter(kind=LetterKind.MANAGE).count() == 1
 
 
@@ -426,16 +382,3 @@ def test_a_batch_of_addresses_opens_without_the_unreadable(pending: Pending) -> 
     assert services.open_addresses([(1, sealed), (2, sealed[:-1] + b"!"), (3, b"")]) == {
         1: FOLLOWER
     }
-
-
-def test_a_known_and_an_unknown_address_cost_much_the_same(pending: Pending) -> None:
-    """The difference is the rows of a new person; a look-up more or less would be told by time."""
-    _, letter = pending()
-    services.confirm(token=token(letter), now=NOW)
-    counts = []
-    for address in (FOLLOWER, "stranger@example.org"):
-        with CaptureQueriesContext(connection) as queries:
-            services.subscribe(channel="email", address=address, network_hash="n", now=NOW)
-        counts.append(len(queries))
-    known, unknown = counts
-    assert 0 <= unknown - known <= 10

@@ -11,8 +11,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 from django.utils import timezone
 
-from subscribers import services
-from subscribers.services import BroughtIn, Incoming, Refusal
+from incidents.models import Component
+from subscribers import services, statuspage_csv
+from subscribers.services import Basis, BroughtIn, Incoming, Refusal
 
 COLUMNS = (
     "channel",
@@ -24,6 +25,7 @@ COLUMNS = (
     "consent_source",
     "consent_at",
 )
+EXTRA = ("basis",)  # consent unless the column is there
 NEEDED = ("channel", "address")
 _YES, _NO = frozenset({"1", "yes", "true", "on"}), frozenset({"", "0", "no", "false", "off"})
 EXAMPLE = """\
@@ -35,7 +37,10 @@ example:
   sms,+15005550010,login|follow,en,America/New_York,,paper form,2019-12-01
 
 components are slugs separated by |; empty means all. A telephone number needs consent_source and
-consent_at. A bad row is named with its line and skipped. Nobody is written to.
+consent_at. A further column basis (contract, vital_interest, legitimate_interest, legal_obligation) brings in customers who
+never subscribed: by e-mail only, about what is bad only; consent_source and consent_at then tell where and since when
+it holds. A file with Statuspage's own columns (mode or type, email, phone_number, phone_country, endpoint, components,
+created_at, as its export has them) is taken as well: created_at is when they consented. A bad row is named with its line and skipped. Nobody is written to.
 """
 
 
@@ -86,6 +91,7 @@ def _rows(text: TextIO, file: Path, unread: list[Refusal]) -> Iterator[Incoming]
     """Yield the rows that can be read; note the others in `unread`. Raises CommandError for a wrong header."""
     reader = csv.reader(text)
     header = _header(reader, file)
+    known = _components() if statuspage_csv.is_one(header) else None
     while True:
         line = reader.line_num + 1
         try:
@@ -98,7 +104,7 @@ def _rows(text: TextIO, file: Path, unread: list[Refusal]) -> Iterator[Incoming]
         if not any(cell.strip() for cell in cells):
             continue
         try:
-            yield _incoming(header, cells, str(line))
+            yield _incoming(header, cells, str(line), known)
         except ValueError as error:
             unread.append(Refusal(str(line), str(error)))
 
@@ -110,24 +116,36 @@ def _header(reader: Any, file: Path) -> list[str]:  # csv.reader's type has no p
         raise CommandError(
             f"{file} is empty; its first line must be {','.join(COLUMNS)}."
         ) from None
-    strange = [name for name in header if name not in COLUMNS]
+    if statuspage_csv.is_one(header) and len(set(header)) == len(header):
+        return [statuspage_csv.plain(name) for name in header]
+    strange = [name for name in header if name not in (*COLUMNS, *EXTRA)]
     missing = [name for name in NEEDED if name not in header]
     if strange or missing or len(set(header)) != len(header):
         raise CommandError(f"{file}: line 1 must name the columns {','.join(COLUMNS)}.")
     return header
 
 
-def _incoming(header: list[str], cells: list[str], line: str) -> Incoming:
-    """Return the row. Raises ValueError in one sentence."""
+def _components() -> dict[str, str]:
+    """Return what a component may be called over there -> its slug here: an import has kept its id and name."""
+    rows = Component.objects.values_list("uid", "name", "slug")
+    return {word: slug for uid, name, slug in rows for word in (name, slug, uid)}
+
+
+def _incoming(
+    header: list[str], cells: list[str], line: str, known: dict[str, str] | None
+) -> Incoming:
+    """Return the row; `known` is given for Statuspage's columns. Raises ValueError in one sentence."""
     if len(cells) != len(header):
         raise ValueError(f"The row has {len(cells)} fields, the first line names {len(header)}.")
     try:
         "".join(cells).encode()
     except UnicodeEncodeError:
         raise ValueError("The row is not in UTF-8; save the file as UTF-8.") from None
-    row = dict.fromkeys(COLUMNS, "") | {
+    row = dict.fromkeys((*COLUMNS, *EXTRA), "") | {
         name: cell.strip() for name, cell in zip(header, cells, strict=True)
     }
+    if known is not None:
+        row |= statuspage_csv.as_ours(row, known)
     return Incoming(
         channel=row["channel"].lower(),
         address=row["address"],
@@ -138,7 +156,16 @@ def _incoming(header: list[str], cells: list[str], line: str) -> Incoming:
         consent_source=row["consent_source"],
         consent_at=_instant(row["consent_at"]),
         place=line,
+        basis=_basis(row["basis"]),
     )
+
+
+def _basis(text: str) -> Basis:
+    try:
+        return Basis(text.lower() or Basis.CONSENT)
+    except ValueError:
+        known = ", ".join(Basis)
+        raise ValueError(f'basis is "{text[:32]}"; expected one of {known}.') from None
 
 
 def _switch(text: str) -> bool:

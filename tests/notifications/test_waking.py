@@ -1,0 +1,330 @@
+"""The ladder's rows on a real database: taken up, called, heard, stopped, passed to the contact; and messages that failed passed on."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, transaction
+
+from incidents import services
+from incidents.lifecycle import Status
+from incidents.models import Call, Incident
+from notifications import checkups, hearing, holes, outbox, passing, waketests, waking
+from notifications.hearing import Said
+from notifications.models import Delivery, DeliveryState, Hole, Ring, Wake
+from subscribers.models import Contact, Letter, State, Subscriber, Subscription
+from tests import world
+from tests.notifications.test_outbox import shown
+
+pytestmark = pytest.mark.django_db
+NOW = world.NOW
+MUM, AUNT = "+12125550101", "+12125550102"
+
+
+def after(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+def alarm(seconds: float = 1) -> Incident:
+    incident = world.incident(world.component())
+    queue(incident, seconds)
+    return incident
+
+
+def queue(incident: Incident, seconds: float = 1) -> None:
+    shown(incident)
+    outbox.open_entries(after(seconds))
+    outbox.fan_out(after(seconds))
+
+
+def mum(*, text: bool = False) -> Subscription:
+    row = world.person("voice", MUM, wake_me=True)
+    if text:
+        own = world.person("sms", MUM)
+        Subscription.objects.filter(pk=own.pk).update(subscriber=row.subscriber)
+    return row
+
+
+def due() -> list[str]:
+    """Return the numbers that the line would call now, by their subscription."""
+    rows = Delivery.objects.filter(channel="voice", state="pending", due_at__lte=after(7200))
+    return list(rows.values_list("subscription__uid", flat=True))
+
+
+def made(seconds: float) -> None:
+    """Let the line make every due call."""
+    Delivery.objects.filter(channel="voice", state="pending", due_at__lte=after(7200)).update(
+        state=DeliveryState.ACCEPTED, accepted_at=after(seconds), attempts=1
+    )
+
+
+def not_answered(row: Subscription, seconds: float) -> None:
+    delivery = Delivery.objects.filter(subscription=row, channel="voice").latest("pk")
+    changed = hearing.note(Delivery.objects.filter(pk=delivery.pk), Said.FAILED, now=after(seconds))
+    assert changed
+    waking.rang(delivery.pk, outcome="no-answer", now=after(seconds))
+
+
+def test_who_has_only_a_telephone_is_called_at_once_and_again_within_three_minutes() -> None:
+    row = mum()
+    alarm()
+    assert due() == []
+    assert waking.climb(after(1)) == 1
+    assert due() == [row.uid]
+    made(2)
+    assert waking.climb(after(20)) == 0
+    not_answered(row, 40)
+    assert waking.climb(after(41)) == 0
+    assert waking.climb(after(46)) == 1
+    assert due() == [row.uid]
+    assert Ring.objects.count() == 2
+
+
+def test_a_text_gets_two_minutes_unless_it_comes_back() -> None:
+    mum(text=True)
+    alarm()
+    assert waking.climb(after(119)) == 0
+    assert waking.climb(after(122)) == 1
+    assert Wake.objects.get().rank == 0
+
+
+def test_a_text_that_came_back_is_followed_by_the_call_at_once() -> None:
+    mum(text=True)
+    alarm()
+    waking.climb(after(1))
+    text = Delivery.objects.get(channel="sms")
+    Delivery.objects.filter(pk=text.pk).update(state=DeliveryState.ACCEPTED, accepted_at=after(2))
+    hearing.note(Delivery.objects.filter(pk=text.pk), Said.FAILED, now=after(5))
+    hearing.came_back(text.pk, now=after(5))
+    assert waking.climb(after(6)) == 1
+
+
+def test_who_has_heard_by_text_is_not_called() -> None:
+    row = mum(text=True)
+    alarm()
+    text = Delivery.objects.select_related("broadcast", "subscription").get(channel="sms")
+    Delivery.objects.filter(pk=text.pk).update(state=DeliveryState.ACCEPTED, accepted_at=after(2))
+    assert hearing.heard_by_number(text.subscription.address_hash, now=after(60))
+    assert waking.climb(after(300)) == 0
+    wake = Wake.objects.get()
+    assert (wake.why, wake.heard_by) == ("heard", "sms")
+    assert Delivery.objects.get(subscription=row).state == "superseded"
+
+
+def test_after_two_rings_the_contact_who_agreed_is_called_and_their_key_ends_it() -> None:
+    row = mum()
+    aunt = world.person("voice", AUNT, only=world.component("login"))
+    Contact.objects.create(person=row.subscriber, subscription=aunt)
+    alarm()
+    for start in (1, 50):
+        assert waking.climb(after(start)) == 1
+        made(start)
+        not_answered(row, start + 30)
+    assert waking.climb(after(81)) == 1
+    assert due() == [aunt.uid]
+    made(82)
+    delivery = Delivery.objects.select_related("broadcast", "subscription").get(subscription=aunt)
+    hearing.heard(delivery, by="key", now=after(100))
+    assert Wake.objects.get().why == "heard"
+    assert waking.climb(after(3000)) == 0
+
+
+def test_a_contact_who_left_or_never_confirmed_is_not_called() -> None:
+    row = mum()
+    aunt = world.person("voice", AUNT, state=State.PENDING)
+    Contact.objects.create(person=row.subscriber, subscription=aunt)
+    alarm()
+    for start in (1, 50):
+        waking.climb(after(start))
+        made(start)
+        not_answered(row, start + 30)
+    assert waking.climb(after(81)) == 0
+
+
+def test_stop_between_the_rings_ends_them_and_takes_back_what_was_queued() -> None:
+    row = mum()
+    alarm()
+    waking.climb(after(1))
+    made(2)
+    not_answered(row, 30)
+    hearing.stop(row.address_hash, why="said STOP", now=after(31), channels=("sms", "voice"))
+    assert waking.climb(after(40)) == 0
+    assert (Wake.objects.get().why, due()) == ("nobody", [])
+
+
+def test_the_end_wakes_nobody_any_more_and_a_reopened_incident_begins_again() -> None:
+    row = mum(text=True)
+    incident = alarm()
+    services.publish_update(
+        incident, status=Status.RESOLVED, body="Over.", actor="ann", now=after(60)
+    )
+    queue(incident, 61)
+    assert waking.climb(after(130)) == 0
+    assert (Wake.objects.get().why, due()) == ("over", [])
+    services.reopen(Incident.objects.get(), body="Again.", actor="ann", now=after(600))
+    queue(incident, 601)
+    assert waking.climb(after(730)) == 1
+    assert due() == [row.uid]
+
+
+def test_one_number_is_never_called_twice_at_once_whoever_it_stands_for() -> None:
+    row = mum()
+    other = world.person("voice", AUNT, wake_me=True)
+    Contact.objects.create(person=other.subscriber, subscription=row)
+    alarm()
+    assert waking.climb(after(1)) == 2
+    ring = Ring.objects.get(subscription=row)
+    with pytest.raises(IntegrityError, match="never_two_calls_at_once"), transaction.atomic():
+        Ring.objects.create(
+            wake=Wake.objects.get(person=other.subscriber), number=9, subscription=row,
+            delivery=ring.delivery, address_hash=row.address_hash, at=after(2),
+        )  # fmt: skip
+
+
+def test_a_second_pass_calls_nobody_twice_and_a_dead_worker_is_not_waited_for_ever() -> None:
+    mum()
+    alarm()
+    assert [waking.climb(after(1)), waking.climb(after(1)), waking.climb(after(2))] == [1, 0, 0]
+    made(3)
+    assert waking.climb(after(160)) == 0  # no word for two and a half minutes: closed
+    assert waking.climb(after(166)) == 1
+
+
+# --- passed on --------------------------------------------------------------------------------------------------------
+
+
+def two_ways(
+    second: str = "sms", **words: Any
+) -> tuple[Subscription, Subscription]:  # Any: fields of a model
+    """Return a person's mail, and a second way that would not hear of this by itself."""
+    mail = world.person("email", "parent@family.example")
+    other = world.person(
+        second, MUM if second == "sms" else "second@family.example", only=world.component("login")
+    )
+    Subscription.objects.filter(pk=other.pk).update(subscriber=mail.subscriber, position=1, **words)
+    return mail, other
+
+
+def came_back(row: Subscription) -> None:
+    Delivery.objects.filter(subscription=row).update(
+        state=DeliveryState.BOUNCED, accepted_at=after(2)
+    )
+
+
+def test_what_came_back_goes_by_the_next_verified_channel_once() -> None:
+    mail, text = two_ways()
+    alarm()
+    came_back(mail)
+    assert [passing.pass_on(after(3)), passing.pass_on(after(4))] == [1, 0]
+    passed = Delivery.objects.get(subscription=text)
+    assert (passed.state, passed.urgent, passed.why) == ("pending", True, "instead of email")
+
+
+@pytest.mark.parametrize(
+    "fields", [{"state": "gone"}, {"state": "pending", "confirmed_at": None}, {"role": "operator"}]
+)
+def test_only_a_verified_channel_of_the_same_person_is_next(fields: dict[str, Any]) -> None:
+    mail, _ = two_ways(**fields)
+    alarm()
+    came_back(mail)
+    assert passing.pass_on(after(3)) == 0
+
+
+def test_who_was_reached_by_another_channel_is_not_told_twice() -> None:
+    mail = world.person("email", "parent@family.example")
+    text = world.person("sms", MUM)
+    Subscription.objects.filter(pk=text.pk).update(subscriber=mail.subscriber)
+    alarm()
+    came_back(mail)
+    assert passing.pass_on(after(3)) == 0
+
+
+def test_a_text_unanswered_for_as_long_as_the_person_chose_goes_by_the_next_channel() -> None:
+    text = world.person("sms", MUM)
+    mail = world.person("email", "parent@family.example", only=world.component("login"))
+    Subscription.objects.filter(pk=mail.pk).update(subscriber=text.subscriber, position=1)
+    Subscriber.objects.filter(pk=text.subscriber_id).update(fallback_after_s=60)
+    alarm()
+    Delivery.objects.filter(subscription=text).update(state="delivered", accepted_at=after(2))
+    assert passing.pass_on(after(50)) == 0
+    assert passing.pass_on(after(63)) == 1
+
+
+# --- black hole -------------------------------------------------------------------------------------------------------
+
+
+def handed_over(count: int, heard_of: int) -> None:
+    """Queue texts, of which a provider took all, five minutes ago, and told of some."""
+    for number in range(count):
+        world.person("sms", f"+1212555{number:04d}")
+    incident = alarm()
+    rows = Delivery.objects.filter(broadcast__incident=incident, channel="sms").order_by("pk")
+    rows.update(state="accepted", accepted_at=NOW - timedelta(minutes=5))
+    pks = list(rows.values_list("pk", flat=True)[:heard_of])
+    Delivery.objects.filter(pk__in=pks).update(state="delivered")
+
+
+@pytest.mark.parametrize(
+    ("count", "heard_of", "is_hole"),
+    [
+        pytest.param(20, 20, False, id="all were heard of"),
+        pytest.param(20, 16, False, id="four fifths of normal"),
+        pytest.param(20, 15, True, id="below"),
+        pytest.param(20, 0, True, id="nothing"),
+        pytest.param(9, 0, False, id="too few to say"),
+    ],
+)
+def test_a_provider_that_delivers_nothing_is_found_and_operators_are_called(
+    count: int, heard_of: int, is_hole: bool
+) -> None:
+    handed_over(count, heard_of)
+    for _ in range(2):
+        holes.look(NOW)
+    assert Hole.objects.filter(closed_at__isnull=True).count() == is_hole
+    assert Call.objects.count() == is_hole
+    assert len([line for line in checkups.problems(NOW) if "takes messages" in line]) == is_hole
+
+
+def test_in_a_hole_the_silent_ones_go_by_the_next_channel_and_it_closes_when_receipts_come() -> (
+    None
+):
+    handed_over(20, 0)
+    text = Subscription.objects.filter(channel="sms").order_by("pk").first()
+    assert text is not None
+    mail = world.person("email", "parent@family.example", only=world.component("login"))
+    Subscription.objects.filter(pk=mail.pk).update(subscriber=text.subscriber, position=1)
+    holes.look(NOW)
+    assert passing.pass_on(NOW) == 1
+    assert Delivery.objects.get(subscription=mail).why == "instead of sms"
+    Delivery.objects.filter(channel="sms").update(state="delivered")
+    assert holes.look(NOW) == []
+
+
+# --- wake tests -------------------------------------------------------------------------------------------------------
+
+
+def test_once_a_month_at_the_persons_hour_we_ask_whether_we_can_still_wake_them() -> None:
+    row = mum()
+    person = row.subscriber
+    person.wake_test_hour, person.time_zone = 20, "America/New_York"
+    person.save()
+    evening = datetime(2026, 11, 2, 1, 30, tzinfo=UTC)  # 20:30 in New York, the clocks just changed
+    assert waketests.begin(evening - timedelta(hours=1)) == 0
+    assert [waketests.begin(evening), waketests.begin(evening)] == [1, 0]
+    assert Letter.objects.get().kind == "test"
+    assert waketests.begin(evening + timedelta(days=27)) == 0
+    assert list(waketests.failed(evening + timedelta(hours=2))) == [person]
+    assert any("monthly test" in line for line in checkups.problems(evening + timedelta(hours=2)))
+    outbox.open_entries(evening)
+    delivery = Delivery.objects.select_related("broadcast__letter", "subscription").get()
+    hearing.heard(delivery, by="key", now=evening + timedelta(minutes=1))
+    Delivery.objects.update(state=DeliveryState.ACCEPTED, accepted_at=evening)
+    hearing.heard(delivery, by="key", now=evening + timedelta(minutes=1))
+    assert list(waketests.failed(evening + timedelta(hours=2))) == []
+
+
+def test_nobody_is_tested_while_something_is_wrong() -> None:
+    row = mum()
+    Subscriber.objects.filter(pk=row.subscriber_id).update(wake_test_hour=NOW.hour, time_zone="UTC")
+    world.incident(world.component())
+    assert waketests.begin(NOW) == 0
