@@ -14,6 +14,7 @@ from probes.models import Check, Policy, Result, UsualHour, VerdictChange
 from probes.recount import Counted, LimitAt, Recount
 from probes.replay import Course, Deed, Did, Happened, Run, Story
 from probes.rule import BASELINE_DAYS
+from probes.sight import GOOD, TELLING
 from probes.verdict import Night, Publish, Rule
 
 BACK: Final = timedelta(hours=48)
@@ -168,9 +169,9 @@ def _counted(row: Result) -> Counted:
     return Counted(
         location=row.location.name,
         at=row.at,
-        told=row.first_outcome in verdict.TELLING,
+        told=row.first_outcome in TELLING,
         failed=row.first_outcome == Outcome.TARGET_FAIL,
-        good=row.outcome in verdict.GOOD and row.attempts == 1,
+        good=row.outcome in GOOD and row.attempts == 1,
         took_s=row.total_ms / 1000,
     )
 
