@@ -170,7 +170,7 @@ _TESTED: Sequence[tuple[str, tuple[str, ...], str]] = (
     ("idempotency keys, rate limits with headers", ("tests/desk/test_limits.py",), ""),
     ("from a terminal, here and with --server", ("tests/desk/test_far.py", "tests/desk/test_commands.py"), ""),
     ("moving in: public history, ids and dates, idempotent", ("tests/desk/test_import_statuspage.py",), ""),
-    ("subscribers by Statuspage's own columns", ("tests/subscribers/test_import_subscribers.py",), ""),
+    ("subscribers by Statuspage's own columns", ("tests/subscribers/test_statuspage_csv.py",), ""),
     ("moving out: everything as JSON and CSV", ("tests/desk/test_move_out.py",), ""),
     ("the reference is what the OpenAPI says, limits are named", ("tests/test_docs.py",), "table or limits"),
     ("the examples of the reference, pasted and run", ("tests/clients/test_examples.py",), ""),
