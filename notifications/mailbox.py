@@ -18,8 +18,9 @@ from notifications.models import Delivery
 log = logging.getLogger(__name__)
 
 ANSWER_S = 10.0  # a server that is silent for so long is tried again later
-# Where the server tells of new mail by itself (IDLE) it is heard at once; it is looked into this often all the same.
-LOOK_S = 30.0
+# Where the server tells of new mail by itself (IDLE) it is heard at once; it is looked into this often all the same: what comes
+# in one packet with the server's "+ idling" stays in imaplib's buffer, where a wait for the socket does not see it.
+LOOK_S = 15.0
 AGAIN_S = 60.0  # after a failure
 MAILS_MAX = 200  # taken at a time
 _PORTS = {"imap": 143, "imaps": 993}

@@ -7,6 +7,7 @@ run in several processes (`-n 2`), each has its own servers; the one that only h
 import atexit
 import logging
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -49,7 +50,8 @@ def _only_hands_out() -> bool:
     """Tell whether this process leaves the tests to others (pytest-xdist's controller)."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         return False
-    return any(word.startswith(("-n", "--numprocesses")) for word in sys.argv[1:])
+    said = " ".join(sys.argv[1:])
+    return re.search(r"(?:^| )(?:-n|--numprocesses)[ =]?(?!0\b)\S", said) is not None
 
 
 def start() -> None:

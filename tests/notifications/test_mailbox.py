@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import connections
 
 from demo import mailbox as mailboxes
 from notifications import bounces, channels, mailbox, sending
@@ -77,7 +76,7 @@ def test_the_reader_hears_of_a_bounce_while_it_waits(server: Imap) -> None:
     before = {thread.ident for thread in threading.enumerate()}
     mailbox.BounceReader(server.url, stop)
     server.put(returned(delivery))
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 4 * mailbox.LOOK_S
     while time.monotonic() < deadline and not Suppression.objects.exists():
         time.sleep(0.05)
     stop.set()
@@ -86,7 +85,6 @@ def test_the_reader_hears_of_a_bounce_while_it_waits(server: Imap) -> None:
     for thread in threading.enumerate():
         if thread.ident not in before and thread.name == "bounces":
             thread.join(60)
-    connections.close_all()
 
 
 @pytest.mark.django_db
