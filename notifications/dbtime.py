@@ -29,4 +29,7 @@ def _bound(connection: Any, **_: object) -> None:  # Any: a wrapper of any datab
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             milliseconds = str(int(IDLE_IN_TRANSACTION_S * 1000))
-            cursor.execute("SELECT set_config('idle_in_transaction_session_timeout', %s, false)", [milliseconds])
+            cursor.execute(
+                "SELECT set_config('idle_in_transaction_session_timeout', %s, false)",
+                [milliseconds],
+            )

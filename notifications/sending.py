@@ -263,7 +263,7 @@ class _Batch:
 
     def _admit(self, ids: Sequence[int]) -> list[Due]:
         """Settle what is known and ask for the next group in one transaction: one commit instead of two."""
-        began = time.monotonic()  # a process may be frozen between the answer and its next look at the clock
+        began = time.monotonic()  # before the answer: a process may be frozen right behind it
         with transaction.atomic():
             self._settle()
             admitted = outbox.admit(self._claim, ids)
