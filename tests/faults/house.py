@@ -189,6 +189,16 @@ class House:
         self.broker.wait()
         self.broker = None
 
+    # --- the mail server ---
+
+    def slow_mail(self, delay_s: float) -> None:
+        """Let the mail server take its time, for workers that start from now on with one connection a process.
+
+        More connections would make up for it: on a quick machine a fan-out would be over before anything can happen in it.
+        """
+        self.env["EMAIL_URL"] = f"{self.mailbox.smtp_url}?connections=1"
+        self.mailbox.put_faults({"shape": "slow", "delay_s": delay_s})
+
     # --- what happened ---
 
     @property

@@ -18,7 +18,9 @@ FAN_OUTS = 10
 KILLS = 5  # in each fan-out
 POOL = 2
 SLOW_S = 0.01
-LATE_S = 180.0  # of ten fan-outs whose workers die fifty times, on a machine that does other things too
+LATE_S = (
+    180.0  # of ten fan-outs whose workers die fifty times, on a machine that does other things too
+)
 CHUNKS_BEFORE = 3
 
 

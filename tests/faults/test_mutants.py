@@ -34,6 +34,7 @@ CASES: dict[str, tuple[Scene, dict[str, int], str]] = {
     "a lost lease ends the right to send": (test_freeze.suspended, {"email": 1000}, "I2"),
     "an overtaken update is not sent": (test_publish.overtaken_while_put_off, FEW, "I3"),
     "who has left is asked again": (test_people.leaving_and_joining, {"email": 800}, "I4"),
+    "a halt is asked for": (test_publish.halted, {"email": 1500}, "halt"),
     "claimed rows are locked": (test_kills.shared, {"email": 1000}, "I2"),
     "one delivery per person": (test_kills.fan_out_begun_again, FEW, "I2"),
     "one broadcast per update": (test_clocks.doubled, FEW, "I2"),
