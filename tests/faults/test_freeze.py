@@ -8,6 +8,7 @@ import pytest
 
 from incidents import services
 from incidents.lifecycle import Status
+from notifications.channels import _smtp
 from notifications.models import Delivery
 from tests.faults import history, times
 from tests.faults.checker import Rules, Verdict, judge
@@ -63,7 +64,11 @@ def suspended(house: House) -> Verdict:
     house.await_settled()
     return judge(
         history.of(house),
-        Rules(ambiguous_on=frozenset({"email"}), extra_max=POOL * times.UNSETTLED),
+        # What was announced on each connection goes out as well, before the next outcome is refused.
+        Rules(
+            ambiguous_on=frozenset({"email"}),
+            extra_max=POOL * (times.UNSETTLED + _smtp.CONNECTIONS_MAX),
+        ),
     )
 
 
