@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,8 +34,10 @@ class Failed(Exception):
     """A step went wrong; the text says which."""
 
 
-def run(base: Path | None = None) -> dict[str, float]:
-    """Build it and drive it; `base` is a bare root that is there already."""
+def run(
+    base: Path | None = None, *, after: Callable[[Path], None] | None = None
+) -> dict[str, float]:
+    """Build it and drive it; `base` is a bare root that is there already, `after` looks at it in the end."""
     if os.geteuid() != 0:
         raise Failed("a root can be made by root only; run it as root")
     text = OPERATE.read_text(encoding="utf-8")
@@ -42,7 +45,7 @@ def run(base: Path | None = None) -> dict[str, float]:
         if line not in text:
             raise Failed(f"docs/operate.md does not say {line!r}")
     if base is not None:
-        return _install(base, {})
+        return _driven(base, {}, after)
     with tempfile.TemporaryDirectory(prefix="sp-root-", ignore_cleanup_errors=True) as name:
         root = Path(name) / "root"
         seconds: dict[str, float] = {}
@@ -50,7 +53,16 @@ def run(base: Path | None = None) -> dict[str, float]:
         if tool is None:
             raise Failed("debootstrap is not on this machine: apt-get install debootstrap")
         _timed(seconds, "debootstrap_s", [tool, "--variant=minbase", SUITE, str(root)])
-        return _install(root, seconds)
+        return _driven(root, seconds, after)
+
+
+def _driven(
+    root: Path, seconds: dict[str, float], after: Callable[[Path], None] | None
+) -> dict[str, float]:
+    found = _install(root, seconds)
+    if after is not None:
+        after(root)
+    return found
 
 
 def _install(root: Path, seconds: dict[str, float]) -> dict[str, float]:

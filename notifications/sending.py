@@ -177,7 +177,7 @@ class _Batch:
         return len(self._pulled)
 
     def send(self) -> int:
-        with trace.on(fanning.trace_of(self._broadcast)):
+        with trace.on(fanning.trace_of(self._broadcast), "send"):
             self._send()
             log.info(
                 "%s: %s of broadcast %s settled",

@@ -292,7 +292,7 @@ def _tell(row: CurrentVerdict, new: Verdict, results: Sequence[verdict.Result]) 
     trace_id = acting.trace_of(row)
 
     def tell() -> None:
-        with trace.on(trace_id):
+        with trace.on(trace_id, "judge"):
             log.info("%s", said)
 
     transaction.on_commit(tell)

@@ -83,7 +83,7 @@ def read(raw: dict[str, str]) -> Environ:
     redis_url = raw.get("REDIS_URL") or f"unix://{embedded.socket_path(data_dir)}"
     _address(raw, "REDIS_URL", "redis", "rediss", "unix")
     _address(raw, "CELERY_BROKER_URL", "redis", "rediss", "redis+socket", "amqp", "amqps")
-    for name in ("HEARTBEAT_URL", "WEBSUB_HUB", "SENTRY_DSN"):
+    for name in ("HEARTBEAT_URL", "WEBSUB_HUB", "SENTRY_DSN", "OTEL_EXPORTER_OTLP_ENDPOINT"):
         _address(raw, name, "https", "http")
     return Environ(
         # Channels sign and encrypt with keys of ours, made or given.
@@ -527,3 +527,12 @@ if ENVIRON.sentry_dsn:
 
     # No bodies, no addresses, no query strings: session ids travel in them .
     sentry_sdk.init(dsn=ENVIRON.sentry_dsn, send_default_pii=False, max_request_body_size="never")
+
+if ENVIRON.raw.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+    try:
+        from statuspage import telemetry
+    except ModuleNotFoundError as error:
+        raise BadSetting(
+            "OTEL_EXPORTER_OTLP_ENDPOINT needs the packages of requirements-otel.txt; install them or leave it out"
+        ) from error
+    telemetry.start()
