@@ -15,7 +15,7 @@ from typing import Any, Final
 from django.apps import apps
 from django.db import models
 
-from desk import applying, siteconfig
+from desk import applying, siteconfig, tables
 from subscribers import services as people
 from subscribers.models import Role, State, Subscription
 
@@ -23,8 +23,6 @@ ROOMS: Final = ("incidents", "subscribers", "probes", "notifications", "public",
 # What machines remember for hours, sealed or hashed: of no use to anyone else.
 LEFT_OUT: Final = frozenset({"desk.answered", "subscribers.ask"})
 ROWS_AT_ONCE: Final = 2_000
-# A spreadsheet takes these for the beginning of a formula; a telephone number is none (OWASP ASVS 1.2.10).
-FORMULAS: Final = ("=", "-", "@", "\t", "\x00")
 PEOPLE = ("channel", "address", "components", "language", "time_zone", "wake_me", "consent_source", "consent_at")  # fmt: skip
 
 Model = type[models.Model]
@@ -55,15 +53,15 @@ def move_out(folder: Path, *, now: datetime, say: Progress) -> list[Table]:
         shutil.rmtree(part, ignore_errors=True)
         (part / "tables").mkdir(parents=True, mode=0o700)
         part.chmod(0o700)  # addresses are in it
-        tables = [_table(model, part / "tables", say) for model in _models()]
+        written = [_table(model, part / "tables", say) for model in _models()]
         (part / "site.yaml").write_text(siteconfig.dump(applying.read()), encoding="utf-8")
         listed = _people(part / "subscribers.csv")
-        _manifest(part, tables, listed, now)
+        _manifest(part, written, listed, now)
         os.replace(part, folder)
     except OSError as error:
         shutil.rmtree(part, ignore_errors=True)
         raise CannotWrite(f"{folder} cannot be written: {error.strerror}") from error
-    return tables
+    return written
 
 
 def _models() -> list[Model]:
@@ -126,7 +124,7 @@ def _cell(value: Any) -> str:  # Any: JSON
         return ""
     if not isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
-    return f"'{value}" if value.startswith(FORMULAS) else value
+    return tables.guarded(value)
 
 
 def _people(file: Path) -> int:
@@ -155,12 +153,12 @@ def _people(file: Path) -> int:
     return number
 
 
-def _manifest(folder: Path, tables: list[Table], listed: int, now: datetime) -> None:
+def _manifest(folder: Path, written: list[Table], listed: int, now: datetime) -> None:
     """Write what is there, with the hash of each file."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     said = {
         "written_at": now.isoformat(),
-        "tables": {table.name: table.rows for table in tables},
+        "tables": {table.name: table.rows for table in written},
         "subscribers_csv": listed,
         "left_out": sorted(LEFT_OUT),
         "sha256": {str(path.relative_to(folder)): _sha256(path) for path in files},

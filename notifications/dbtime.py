@@ -1,8 +1,13 @@
-"""The database's clock: leases must not depend on a worker's."""
+"""The database's clock, and its patience with us: leases must not depend on a worker's."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from django.db import connection
+from django.db.backends.signals import connection_created
+
+# A process that is frozen in the middle of a transaction keeps its locks: PostgreSQL ends it well before a lease does (60 s).
+IDLE_IN_TRANSACTION_S = 30.0
 
 
 def database_now() -> datetime:
@@ -13,3 +18,18 @@ def database_now() -> datetime:
         cursor.execute("SELECT clock_timestamp()")
         moment: datetime = cursor.fetchone()[0]
         return moment
+
+
+def bound_transactions() -> None:
+    """Let PostgreSQL end every transaction of this process that stands still for IDLE_IN_TRANSACTION_S."""
+    connection_created.connect(_bound)
+
+
+def _bound(connection: Any, **_: object) -> None:  # Any: a wrapper of any database
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            milliseconds = str(int(IDLE_IN_TRANSACTION_S * 1000))
+            cursor.execute(
+                "SELECT set_config('idle_in_transaction_session_timeout', %s, false)",
+                [milliseconds],
+            )

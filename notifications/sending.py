@@ -157,6 +157,7 @@ class _Batch:
         self._admitted = admitted
         self._breaker = breaker
         self._lease_ends = started + outbox.LEASE_S - LEASE_MARGIN_S
+        self._asked = started  # when the database was last asked, or what it said was found wrong
         self._broadcast = Broadcast.objects.select_related(
             "update_entry", "letter", "incident"
         ).get(pk=claimed.broadcast)
@@ -205,7 +206,7 @@ class _Batch:
     def _recipients(self) -> Iterator[Recipient]:
         """Yield who may be sent to, each checked within the last second; pulling is the permission to send."""
         if self._admitted:
-            yield from self._group_of(self._admitted, time.monotonic())
+            yield from self._group_of(self._admitted)
             return
         size = self._group()
         for start in range(0, len(self._claim.ids), size):
@@ -216,7 +217,7 @@ class _Batch:
             if time.monotonic() + wait_s > self._lease_ends:
                 return
             _stop.wait(wait_s)
-            yield from self._group_of(self._admit(ids), time.monotonic())
+            yield from self._group_of(self._admit(ids))
 
     def _must_end(self) -> bool:
         """Stopped, out of time, or the provider is not to be tried any more: the rest is given back."""
@@ -237,15 +238,19 @@ class _Batch:
         rate = self._channel.per_s
         return outbox.reserve(self._channel.name, rate, messages) if rate else 0.0
 
-    def _group_of(self, admitted: Sequence[Due], asked: float) -> Iterator[Recipient]:
+    def _group_of(self, admitted: Sequence[Due]) -> Iterator[Recipient]:
         queue = deque(admitted)
         gap_s = 1.0 / self._channel.per_s if self._channel.per_s else 0.0
         while queue and not _stop.is_set():
-            if time.monotonic() - asked > ASK_AGAIN_S:
+            now = time.monotonic()
+            if now > self._lease_ends:
+                return
+            if now - self._asked > ASK_AGAIN_S:
                 queue = deque(self._admit([delivery.pk for delivery in queue]))
-                asked = time.monotonic()
-                continue
-            if self._held or self._breaker.allowance(asked) == 0:
+                if not queue:
+                    return
+                # However long the answer took, one goes out on it: asking for ever would be no better.
+            if self._held or self._breaker.allowance(now) == 0:
                 return
             delivery = queue.popleft()
             self._pulled[str(delivery.pk)] = delivery
@@ -262,9 +267,12 @@ class _Batch:
 
     def _admit(self, ids: Sequence[int]) -> list[Due]:
         """Settle what is known and ask for the next group in one transaction: one commit instead of two."""
+        began = time.monotonic()  # before the answer: a process may be frozen right behind it
         with transaction.atomic():
             self._settle()
-            return outbox.admit(self._claim, ids)
+            admitted = outbox.admit(self._claim, ids)
+        self._asked = began
+        return admitted
 
     def _note(self, delivery: str, outcome: Outcome) -> None:
         at = self._began_at + timedelta(seconds=time.monotonic() - self._began)
@@ -302,6 +310,8 @@ class _Batch:
                     len(self._open) - written,
                     self._claim.channel,
                 )
+                # This machine's own clock may have stood still: whether the rest is ours, only the database knows.
+                self._asked = float("-inf")
             self._settled += written
             self._open = []
         self._last_settled = time.monotonic()

@@ -1,5 +1,6 @@
 """From a provider's answer to a settled delivery; and what a dead worker leaves behind."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,7 +9,7 @@ from typing import Any
 from django.db import connection, models, transaction
 
 from notifications.channels import Outcome, Result
-from notifications.claiming import Due
+from notifications.claiming import HELD, Due
 from notifications.dbtime import database_now
 from notifications.models import (
     HANDED_OVER,
@@ -17,7 +18,7 @@ from notifications.models import (
     Delivery,
     DeliveryState,
 )
-from notifications.retry import ATTEMPTS_MAX, after_unknown, next_attempt_at
+from notifications.retry import ATTEMPTS_MAX, AfterUnknown, after_unknown, next_attempt_at
 from subscribers import services as people
 
 SWEEP_ROWS_MAX = 5_000
@@ -171,35 +172,45 @@ def _suppress(item: Settlement) -> None:
     )
 
 
+@transaction.atomic
 def sweep_leases() -> int:
-    """Take back what a dead worker held: not yet called is due again, called is unknown. Returns how many."""
+    """Take back what a dead worker held: not yet called is due again, called is unknown. Returns how many.
+
+    Rows that somebody has locked are left for the next pass: a worker that was frozen while it wrote must not stop the
+    clock as well.
+    """
     now = database_now()
-    lapsed = Delivery.objects.filter(
-        lease_until__lt=now, state__in=[DeliveryState.PREPARED, DeliveryState.CALLING]
-    )
-    prepared = lapsed.filter(state=DeliveryState.PREPARED)
-    # A batch that kills its worker each time must not go round for ever.
-    given_up = prepared.filter(attempts__gte=ATTEMPTS_MAX).update(
-        state=DeliveryState.FAILED, lease="", why="its worker died each time"
-    )
-    freed = given_up + prepared.update(state=DeliveryState.PENDING, lease="")
-    called = lapsed.filter(state=DeliveryState.CALLING)[:SWEEP_ROWS_MAX]
-    critical: dict[int, bool] = {}
-    return freed + sum(_resolve_lapsed(delivery, now, critical) for delivery in called)
+    lapsed = Delivery.objects.filter(lease_until__lt=now, state__in=HELD)
+    columns = ("pk", "state", "channel", "attempts", "broadcast_id")
+    rows = lapsed.select_for_update(skip_locked=True).values_list(*columns)[:SWEEP_ROWS_MAX]
+    alike: defaultdict[tuple[str, str, int, int], list[int]] = defaultdict(list)
+    for pk, state, channel, attempts, broadcast in rows:
+        alike[state, channel, attempts, broadcast].append(pk)
+    for (state, channel, attempts, broadcast), ids in alike.items():
+        held = Delivery.objects.filter(pk__in=ids)
+        if state == DeliveryState.PREPARED:
+            _free(held, attempts)
+        else:
+            then = after_unknown(channel, attempts, _is_critical(broadcast))
+            _resolve(held, then, now)
+    return sum(map(len, alike.values()))
 
 
-def _resolve_lapsed(delivery: Delivery, now: datetime, known: dict[int, bool]) -> int:
-    pk = delivery.broadcast_id
-    if pk not in known:
-        known[pk] = _is_critical(pk)
-    word = _unknown(
-        delivery, now, "the worker died while the provider was called", critical=known[pk]
-    )
-    return Delivery.objects.filter(
-        pk=delivery.pk, state=DeliveryState.CALLING, lease=delivery.lease, lease_until__lt=now
-    ).update(
-        lease="", state=word.state, due_at=word.due_at, maybe_sent=models.Value(True), why=word.why
-    )
+def _free(held: models.QuerySet[Delivery], attempts: int) -> None:
+    """A batch that kills its worker each time must not go round for ever."""
+    if attempts < ATTEMPTS_MAX:
+        held.update(state=DeliveryState.PENDING, lease="")
+    else:
+        held.update(state=DeliveryState.FAILED, lease="", why="its worker died each time")
+
+
+def _resolve(held: models.QuerySet[Delivery], then: AfterUnknown, now: datetime) -> None:
+    why = "the worker died while the provider was called"
+    if then.resend:
+        due = now + timedelta(seconds=then.after_s)
+        held.update(state=DeliveryState.PENDING, due_at=due, maybe_sent=True, lease="", why=why)
+    else:
+        held.update(state=DeliveryState.UNKNOWN, maybe_sent=True, lease="", why=why)
 
 
 def _is_critical(broadcast: int) -> bool:

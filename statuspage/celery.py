@@ -51,4 +51,7 @@ app.autodiscover_tasks(["notifications"])
 @worker_init.connect
 def _refuse_mismatch(**_: object) -> None:
     """A worker starts on a database that fits its code only."""
+    from notifications.dbtime import bound_transactions  # Django is not set up yet above
+
+    bound_transactions()
     schema.refuse_mismatch()

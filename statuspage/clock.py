@@ -27,6 +27,7 @@ import subscribers.clock
 from incidents import doorbell
 from incidents.models import Pulse
 from notifications import sending
+from notifications.dbtime import bound_transactions
 from statuspage import schema
 from statuspage.celery import app
 
@@ -115,6 +116,7 @@ def _beat(now: datetime) -> None:
 
 
 def main() -> None:
+    bound_transactions()
     schema.refuse_mismatch()
     clock = Clock()
     signal.signal(signal.SIGTERM, clock.stop)

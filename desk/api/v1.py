@@ -19,6 +19,7 @@ from desk.api import (
 from desk.api.description import DescribedAPI
 from desk.api.docs import PlainDocs
 from desk.api.entrance import BodyParser, KeyAuth
+from desk.api.rendering import FastJSON
 
 api = DescribedAPI(
     title="Status page: management API",
@@ -26,6 +27,7 @@ api = DescribedAPI(
     description="In the shape of Statuspage's API v1. Every path works with and without `.json`; bodies are JSON or forms.",
     auth=KeyAuth(),
     parser=BodyParser(),
+    renderer=FastJSON(),
     docs=PlainDocs(),
     docs_url="/docs",
     openapi_url="/openapi.json",

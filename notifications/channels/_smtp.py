@@ -414,6 +414,10 @@ class _Sending:
 
     def _message(self, lane: Lane, job: _Job, ahead: bytes) -> Asking:
         lane.wrote_at = time.monotonic()
+        if lane.wrote_at > job.ends:
+            # Whoever slept in the middle of the envelope no longer knows whether this is still to be said.
+            self._outcomes.append((job.delivery, retry("there was no time left for the message")))
+            raise HungUp
         lane.ends = lane.wrote_at + self._line.patience_s(job)
         try:
             lane.write(job.wire + ahead)

@@ -24,7 +24,15 @@ def test_no_text_begins_a_formula(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [(None, ""), (-1, "-1"), (1.5, "1.5"), ("plain", "plain"), (True, "True")]
+    ("value", "said"),
+    [
+        (None, ""),
+        (-1, "-1"),
+        (1.5, "1.5"),
+        ("plain", "plain"),
+        (True, "True"),
+        ("+12065550100", "+12065550100"),
+    ],
 )
 def test_what_is_harmless_stays_as_it_is(value: object, said: str) -> None:
     assert tables.cell(value) == said

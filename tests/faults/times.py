@@ -28,6 +28,7 @@ CONSTANTS: dict[str, object] = {
     "BULK_WAITS": timedelta(
         seconds=3
     ),  # until the clock sends by itself what no worker takes: 20 s
+    "IDLE_IN_TRANSACTION_S": 10.0,  # more than a busy machine makes of a transaction, less than a test waits
     "DOWN_S": 60 / SHORTER,  # how long a provider that failed is passed over
 }
 

@@ -341,6 +341,28 @@ def test_what_a_dead_worker_had_not_sent_is_due_again() -> None:
     assert len(hand_over()) == 1
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif("sqlite" in settings.DATABASES["default"]["ENGINE"], reason="no row locks")
+def test_a_worker_frozen_in_its_transaction_does_not_stop_the_sweep() -> None:
+    for number in range(2):
+        world.person(address=f"p{number}@family.example")
+    queue(world.incident())
+    outbox.claim("email", rows=10)
+    Delivery.objects.update(lease_until=NOW)
+
+    def sweep() -> int:
+        try:
+            return outbox.sweep_leases()
+        finally:
+            connection.close()
+
+    with transaction.atomic(), ThreadPoolExecutor(1) as elsewhere:
+        frozen = Delivery.objects.select_for_update().order_by("pk")[0]
+        assert elsewhere.submit(sweep).result(timeout=20) == 1
+    assert Delivery.objects.get(pk=frozen.pk).state == "prepared"
+    assert outbox.sweep_leases() == 1
+
+
 def test_what_a_dead_worker_was_sending_is_unknown_and_sent_once_more() -> None:
     world.person()
     queue(world.incident(world.component()))
