@@ -118,7 +118,8 @@ def sms_text(notice: Notice, heard_url: str = "") -> str:
     for answer in _answers(notice, heard_url):
         if text := _fitting(notice, answer):
             return text
-    return _cut_to_fit(notice)
+    shortest = [*_answers(notice, heard_url)][-2:][0]
+    return _cut_to_fit(notice, shortest)
 
 
 def _answers(notice: Notice, heard_url: str) -> Iterator[str]:
@@ -164,11 +165,11 @@ def _actions(notice: Notice) -> list[str]:
     return what_to_do + what_is if notice.final else what_to_do or what_is[:1]
 
 
-def _cut_to_fit(notice: Notice) -> str:
+def _cut_to_fit(notice: Notice, answer: str) -> str:
     """Return head and action cut short, the link whole: a text in a script of 67 characters a part, or a wordy one."""
     words = _joined(_head(notice), gsm7(notice.what_to_do))
     for limit in range(min(len(words), SMS_CHARS_MAX), 0, -5):
-        text = _joined(gsm7(cut(words, limit)), notice.url)
+        text = _joined(gsm7(cut(words, limit)), notice.url, answer)
         if sms_segments(text)[1] <= PARTS_MAX:
             return text
     return notice.url

@@ -492,7 +492,9 @@ def test_a_text_to_who_would_be_called_says_how_to_answer() -> None:
     assert HEARD in sms.sms_text(
         notice(what_to_do=f"Check the wearer's own device. {WORDY}"), HEARD
     )
-    assert sms.sms_text(notice(language="es"), HEARD).endswith(HEARD)
+    for language in ("es", "fr", "de"):
+        text = sms.sms_text(notice(language=language), HEARD)
+        assert (text.endswith(HEARD), sms_segments(text)) == (True, ("GSM-7", 2))
     assert "Reply OK" not in sms.sms_text(notice())
 
 
