@@ -336,6 +336,8 @@ except channels.Misconfigured as error:
 CHANNELS: dict[str, tuple[str, str]] = {
     name: (channel.label, channel.address_kind.value) for name, channel in OPEN_CHANNELS.items()
 }
+# Who tells a person what did not reach them: subscribers/mishaps.py.
+MISHAPS_OF_A_PERSON = "notifications.mishaps.of_person"
 
 SECRET_KEY = ENVIRON.secret_key
 FIELD_KEYS = ENVIRON.field_keys
