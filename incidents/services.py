@@ -670,7 +670,7 @@ def _publish(
 
 
 def _tell(incident: Incident, update: Update) -> None:
-    with trace.on(trace.of_incident(incident.uid, incident.source)):
+    with trace.on(trace.of_incident(incident.uid, incident.source), "publish"):
         log.info("update %s of %s is published: %s", update.number, incident.uid, update.status)
 
 

@@ -35,6 +35,8 @@ from subscribers import services as people
 
 # Channels whose messages light up a locked phone.
 SEEN_BY_STRANGERS = frozenset({"email", "sms", "webpush"})
+# Channels whose provider is told with each message where to call back.
+CALLED_BACK = frozenset({"sms", "voice"})
 log = logging.getLogger(__name__)
 
 # Deliveries under one lease: what the channel sends in CLAIM_S by its last batch's rate, within these bounds. A slow
@@ -178,7 +180,7 @@ class _Batch:
         return len(self._pulled)
 
     def send(self) -> int:
-        with trace.on(fanning.trace_of(self._broadcast)):
+        with trace.on(fanning.trace_of(self._broadcast), "send"):
             self._send()
             log.info(
                 "%s: %s of broadcast %s settled",
@@ -326,13 +328,12 @@ def recipient(
     subscriber = broadcast.update_entry_id is not None and not social
     # The attempt, too: what a provider says of an earlier call is no word about a later one.
     uid = f"{delivery.pk}.{delivery.attempts}"
-    token = addresses.link_token("receipt", uid, settings.SECRET_KEY)
     return Recipient(
         delivery=str(delivery.pk),
         address=addresses.unseal(bytes(person.address_sealed), settings.FIELD_KEYS),
         manage_url=f"{settings.SITE_URL}/manage" if subscriber else "",
         unsubscribe_url=people.unsubscribe_url(person.uid) if subscriber else "",
-        receipt_url=f"{settings.SITE_URL}/receipts/twilio/{token}",
+        receipt_url=_receipt_url(uid) if delivery.channel in CALLED_BACK else "",
         heard_url=_heard_url(delivery, broadcast) if asks else "",
         return_path=_return_path(delivery) if delivery.channel == "email" else "",
         attempt=delivery.attempts,
@@ -340,6 +341,11 @@ def recipient(
         previous_id=earlier[-1] if earlier else "",
         first_id=earlier[0] if earlier else "",
     )
+
+
+def _receipt_url(uid: str) -> str:
+    token = addresses.link_token("receipt", uid, settings.SECRET_KEY)
+    return f"{settings.SITE_URL}/receipts/twilio/{token}"
 
 
 def _heard_url(delivery: Delivery | Due, broadcast: Broadcast) -> str:

@@ -1,5 +1,6 @@
 """From a provider's answer to a settled delivery; and what a dead worker leaves behind."""
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,20 +80,18 @@ def _write(
     settlements: Sequence[Settlement], *, lease: str, provider: str, critical: bool
 ) -> set[int]:
     """One UPDATE for the whole group: one by one costs twenty times the database's time (docs/decisions.md, "The line")."""
-    columns: list[list[Any]] = [[] for _ in _COLUMNS]
+    rows: list[tuple[Any, ...]] = []
     stamp = connection.ops.adapt_datetimefield_value
     for item in settlements:
         word = _word(item, critical=critical)
         named = (item.outcome.provider or provider)[:32]
-        row = (
+        rows.append((
             item.delivery.pk, word.state.value, stamp(word.due_at), stamp(item.at), word.maybe_sent,
             named if word.state is not DeliveryState.PENDING else item.delivery.provider,
-            word.provider_id, word.why,
-        )  # fmt: skip
-        for column, value in zip(columns, row, strict=True):
-            column.append(value)
+            _storable(word.provider_id), _storable(word.why),
+        ))  # fmt: skip
     table = connection.ops.quote_name(Delivery._meta.db_table)
-    said, params = _table(columns)
+    said, params = _table(rows)
     sql = f"""
         WITH said ({", ".join(_COLUMNS)}) AS ({said})
         UPDATE {table} SET
@@ -107,18 +106,33 @@ def _write(
         return {row[0] for row in cursor.fetchall()}
 
 
-_COLUMNS = ("id", "state", "due_at", "told_at", "maybe_sent", "provider", "provider_id", "why")
-_TYPES = ("bigint", "text", "timestamptz", "timestamptz", "boolean", "text", "text", "text")
+def _storable(text: str) -> str:
+    """PostgreSQL has no text with a NUL, and a provider may say anything."""
+    return text.replace("\0", "")
 
 
-def _table(columns: list[list[Any]]) -> tuple[str, list[Any]]:
-    """Return the columns as a SELECT and its parameters: arrays on PostgreSQL, a parameter for each value elsewhere."""
+_COLUMNS = {
+    "id": "bigint",
+    "state": "text",
+    "due_at": "timestamptz",
+    "told_at": "timestamptz",
+    "maybe_sent": "boolean",
+    "provider": "text",
+    "provider_id": "text",
+    "why": "text",
+}
+
+
+def _table(rows: Sequence[tuple[Any, ...]]) -> tuple[str, list[Any]]:
+    """Return the rows as a SELECT and its parameters: one JSON text on PostgreSQL, which is cheapest to say, else each value."""
     if connection.vendor == "postgresql":
-        arrays = ", ".join(f"%s::{kind}[]" for kind in _TYPES)
-        return f"SELECT * FROM unnest({arrays})", list(columns)
-    row = f"({', '.join(['%s'] * len(columns))})"
-    rows = ", ".join([row] * len(columns[0]))
-    return f"VALUES {rows}", [value for values in zip(*columns, strict=True) for value in values]
+        named = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
+        types = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())
+        said = json.dumps(named, default=str)
+        return f"SELECT * FROM json_to_recordset(%s::json) AS row ({types})", [said]
+    row = f"({', '.join(['%s'] * len(_COLUMNS))})"
+    values = ", ".join([row] * len(rows))
+    return f"VALUES {values}", [value for row in rows for value in row]
 
 
 def _already_settled(item: Settlement, provider: str) -> int:

@@ -377,7 +377,7 @@ def address_hash(channel_kind: str, address: str, secret: str) -> str:
 
 def link_token(purpose: str, uid: str, secret: str) -> str:
     """Return an unguessable token for one purpose and one row: `uid` and 132 bits of a keyed hash."""
-    mac = hmac.new(_derived(secret, f"link:{purpose}"), uid.encode(), hashlib.sha256).digest()
+    mac = hmac.digest(_derived(secret, f"link:{purpose}"), uid.encode(), "sha256")
     return f"{uid}-{base64.urlsafe_b64encode(mac)[:22].decode()}"
 
 

@@ -28,7 +28,7 @@ class Server:
     tls: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
     code: int  # -1: no reply that SMTP knows
     text: bytes

@@ -25,12 +25,16 @@ FORMS_MAX = 16
 CONNECTIONS_MAX = 10
 # A server that answers faster than this is not waited for: one more connection would only cost it.
 SLOW_S = 0.02
+# Connections that a large batch uses at once where every command waits for its reply: while one is waited for, the others
+# have something to do.
+CONNECTIONS_EAGER = 4
 # Where no further connection could be had, this long none is asked for.
 ENOUGH_S = 60.0
 # RFC 3463: the address does not exist, or its domain takes no mail. 5.1.7 and 5.1.8 speak of our own.
 _NO_SUCH_ADDRESS = re.compile(r"\b5\.1\.(?:1|2|3|6|10)\b")
 # A part of a conversation that ends with the reply it asked for.
 Asking = Generator[None, Reply, Reply]
+AskingAll = Generator[None, Reply, list[Reply]]
 _STAGES = ("MAIL", "RCPT", "DATA")
 
 
@@ -175,9 +179,17 @@ class _Sending:
             if not self._busy and not self._open_first():
                 yield from self._said()
                 return
+            if self._wants_more():
+                self._grow()
             yield from self._said()
             self._listen()
             yield from self._said()
+
+    def _wants_more(self) -> bool:
+        """One connection has taken a mail, each command in its turn: a few more share the work."""
+        if not 0 < len(self._busy) < CONNECTIONS_EAGER:
+            return False
+        return all(lane.served and not lane.pipelining for lane in self._busy.values())
 
     def leave(self) -> None:
         """Let go of connections in the middle of something: nobody can tell any more what their next reply is about."""
@@ -353,10 +365,7 @@ class _Sending:
         is_announced = False
         while job is not None:
             command = b"" if is_announced else b"".join(self._line.envelope(lane, job))
-            replies: list[Reply] = []
-            for _ in _STAGES:
-                replies.append((yield from self._before(lane, job, command)))
-                command = b""
+            replies = yield from self._before_all(lane, job, command)
             is_announced = False
             words = zip(_STAGES, replies, strict=True)
             failed = next(((stage, reply) for stage, reply in words if not reply.is_good), None)
@@ -398,6 +407,20 @@ class _Sending:
             self._again.append(job)
             raise HungUp
         return reply
+
+    def _before_all(self, lane: Lane, job: _Job, command: bytes) -> AskingAll:
+        """Say the whole envelope, unless it was said already, and return its replies."""
+        replies = [(yield from self._before(lane, job, command))]
+        try:
+            while len(replies) < len(_STAGES):
+                replies.append((yield))
+        except HungUp:
+            self._lost_before(lane, job)
+            raise
+        if lane.served and any(reply.code == 421 for reply in replies):
+            self._again.append(job)
+            raise HungUp
+        return replies
 
     def _clean(self, lane: Lane, command: bytes) -> Conversation:
         """Leave nothing of a refused mail behind; what the server says to that does not matter."""

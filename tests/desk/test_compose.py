@@ -207,6 +207,16 @@ def test_mail_and_page_are_drawn_from_what_is_typed(ann: Client) -> None:
         assert "script-src" not in answer["Content-Security-Policy"]
 
 
+def test_the_banner_is_drawn_by_its_own_script_from_what_is_typed(ann: Client) -> None:
+    ann.post(f"{DECLARE}/keep", declaration(ann))
+    answer = ann.get("/desk/look/banner", {"of": "declare:"})
+    assert "Followers%20may%20not%20receive%20readings" in text(answer)
+    assert "connect-src data:;" in answer["Content-Security-Policy"]
+    assert "unsafe" not in answer["Content-Security-Policy"]
+    ann.post(f"{DECLARE}/keep", declaration(ann, body=""))
+    assert "Nothing to show yet" in text(ann.get("/desk/look/banner", {"of": "declare:"}))
+
+
 def test_an_unfinished_form_says_what_is_missing(ann: Client) -> None:
     answer = ann.post(f"{DECLARE}/keep", declaration(ann, body=""))
     assert "Not whole yet. Text: This field is required." in text(answer)

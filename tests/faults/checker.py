@@ -82,7 +82,7 @@ class Rules:
     `extra_max` the copies that all ambiguities together may cost; `clocks_agree` is off where clocks were moved.
     """
 
-    late_s: float = 60.0
+    late_s: float = 150.0
     in_flight: int = 0
     ambiguous_on: frozenset[str] = frozenset()
     extra_max: int | None = None

@@ -74,6 +74,22 @@ def _sent_although(state: str, *, left: bool) -> Callable[[], None]:
     return remove
 
 
+def _halted_is_a_word_only() -> None:
+    """What stands still after a halt is sent all the same: neither the mark nor the clock's settling counts."""
+    from notifications import stopping
+
+    _sent_although("halted", left=False)()
+    times.everywhere(stopping.settle_what_is_halted, lambda: 0)
+
+
+def _oldest_broadcast_first() -> None:
+    """Serve one broadcast to its end before the next one."""
+    from notifications import claiming
+
+    real = claiming._turns
+    times.everywhere(real, lambda *where: sorted(real(*where)))
+
+
 def _rows_not_locked() -> None:
     """Claim without a lock, and with time for others to claim the same."""
     from django.db.models import QuerySet
@@ -195,6 +211,8 @@ ALL = {
     "a lost lease ends the right to send": Mutant(_lease_taken_again),
     "an overtaken update is not sent": Mutant(_sent_although("superseded", left=False)),
     "who has left is asked again": Mutant(_sent_although("suppressed", left=True)),
+    "a halt is asked for": Mutant(_halted_is_a_word_only),
+    "broadcasts take turns": Mutant(_oldest_broadcast_first),
     "claimed rows are locked": Mutant(_rows_not_locked),
     "one delivery per person": Mutant(
         sql="ALTER TABLE notifications_delivery DROP CONSTRAINT queued_once"

@@ -37,7 +37,7 @@ def test_a_clean_history_is_green() -> None:
     ("history", "rules", "said"),
     [
         pytest.param(replace(CLEAN, ledger=[told(ANN, 2)], intents=[intent(ANN)]), Rules(), "I1 lost", id="lost"),
-        pytest.param(replace(CLEAN, ledger=[told(ANN, 2), told(BOB, 99)]), Rules(), "I1 late", id="late"),
+        pytest.param(replace(CLEAN, ledger=[told(ANN, 2), told(BOB, 99)]), Rules(late_s=60), "I1 late", id="late"),
         pytest.param(
             replace(CLEAN, ledger=[told(ANN, 2)], intents=[intent(ANN), intent(BOB, state="unknown")]),
             Rules(), "I1 lost", id="left unknown and untold",

@@ -29,7 +29,7 @@ def moved(house: House, *, clock_s: int, worker_s: int) -> Verdict:
     house.declare()
     time.sleep(2)
     house.mailbox.put_faults({})
-    house.await_settled(within_s=45)
+    house.await_settled()
     return judge(history.of(house), Rules(clocks_agree=False))
 
 

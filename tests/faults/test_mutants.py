@@ -15,6 +15,7 @@ from tests.faults import (
     test_people,
     test_providers,
     test_publish,
+    test_queue,
     test_versions,
 )
 from tests.faults.checker import Verdict
@@ -34,6 +35,8 @@ CASES: dict[str, tuple[Scene, dict[str, int], str]] = {
     "a lost lease ends the right to send": (test_freeze.suspended, {"email": 1000}, "I2"),
     "an overtaken update is not sent": (test_publish.overtaken_while_put_off, FEW, "I3"),
     "who has left is asked again": (test_people.leaving_and_joining, {"email": 800}, "I4"),
+    "a halt is asked for": (test_publish.halted, {"email": 1500}, "halt"),
+    "broadcasts take turns": (test_queue.three_at_once, test_queue.CROWD, "R19"),
     "claimed rows are locked": (test_kills.shared, {"email": 1000}, "I2"),
     "one delivery per person": (test_kills.fan_out_begun_again, FEW, "I2"),
     "one broadcast per update": (test_clocks.doubled, FEW, "I2"),

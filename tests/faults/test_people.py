@@ -30,7 +30,7 @@ POISON = {
 }
 NAME = "Login is down\r\nBcc: victim@evil.example"
 DEAD = 0.1
-SLOW_S = 0.02  # of the mail server: a fan-out to 800 over two connections lasts eight seconds
+SLOW_S = 0.02  # a fan-out to 800 over two connections lasts eight seconds
 LEAVING = 200
 JOINING = 100
 
@@ -78,8 +78,8 @@ def a_tenth_dead(house: House) -> Verdict:
 
 def leaving_and_joining(house: House, *, seed: int = 7) -> Verdict:
     """People unsubscribe and subscribe while the fan-out runs: who leaves hears nothing, who joins the next update."""
+    house.slow_mail(SLOW_S)
     house.start_line("clock", "worker-email")
-    house.mailbox.put_faults({"shape": "slow", "delay_s": SLOW_S})
     house.declare()
     until(lambda: house.mails > 0, "mail on its way")
     storm = Thread(target=_storm, args=(random.Random(seed),))

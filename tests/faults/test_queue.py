@@ -1,5 +1,7 @@
-"""R20: a critical update does not wait behind a hundred thousand messages of little weight."""
+"""R19, R20: incidents of equal weight take turns; a critical one does not wait behind a hundred thousand messages of little weight."""
 
+import statistics
+from collections import defaultdict
 from datetime import UTC, datetime
 
 import pytest
@@ -31,6 +33,41 @@ FOLLOW = """
     INSERT INTO subscribers_subscription_components (subscription_id, component_id)
     SELECT id, %s FROM subscribers_subscription WHERE source = 'test' AND NOT every_component
 """
+TOGETHER = 3  # incidents of one moment
+CROWD = {"email": 1200}
+SLOW_S = 0.005
+# R19: the middle one of each incident's messages lies so far from the middle of all at most; one after the other would be 0.33.
+ASIDE = 0.25
+WAITS_S = 30.0
+
+
+def three_at_once(house: House) -> Verdict:
+    """Three incidents wake the same people: none waits for all of another."""
+    house.slow_mail(SLOW_S)
+    house.start("clock")
+    for number in range(TOGETHER):
+        house.declare(name=f"Trouble {number}")
+    everybody = TOGETHER * house.cast["email"]
+    until(lambda: Delivery.objects.count() >= everybody, "three fan-outs", within_s=60)
+    house.start("worker-email")
+    house.await_settled()
+    seen = history.of(house)
+    verdict = judge(seen)
+    told = sorted(seen.ledger, key=lambda one: one.at)
+    places: defaultdict[str, list[float]] = defaultdict(list)
+    for place, one in enumerate(told):
+        places[one.incident].append(place / len(told))
+    middles = sorted(statistics.median(mine) for mine in places.values())
+    firsts = [min(one.at for one in told if one.incident == uid) - told[0].at for uid in places]
+    verdict.notes.append(
+        f"the middle message of each incident at {', '.join(f'{middle:.2f}' for middle in middles)} of all, "
+        f"the last incident's first {max(firsts):.1f} s after the first one's"
+    )
+    if len(places) != TOGETHER or max(abs(middle - 0.5) for middle in middles) > ASIDE:
+        verdict.broken.append("R19 one incident waited for another")
+    if max(firsts) > WAITS_S:
+        verdict.broken.append(f"R19 an incident waited {max(firsts):.0f} s for another's")
+    return verdict
 
 
 def overtaking_the_bulk(house: House) -> Verdict:
@@ -51,7 +88,7 @@ def overtaking_the_bulk(house: House) -> Verdict:
         bulk, status=Status.IDENTIFIED, body="We know why.", actor="ann", now=datetime.now(UTC)
     )
     house.start("clock", chunk_rows=5_000)  # as in the product
-    until(lambda: Delivery.objects.count() >= WAITING, "a hundred thousand queued", within_s=60)
+    until(lambda: Delivery.objects.count() >= WAITING, "a hundred thousand queued", within_s=180)
     house.start("worker-email")
     until(lambda: house.mails > 0, "bulk on its way")
     urgent = house.declare(name="Critical")
@@ -78,3 +115,7 @@ def _copies() -> str:
 
 def test_the_urgent_overtakes_a_hundred_thousand(open_house: Open, report: Report) -> None:
     report(overtaking_the_bulk(open_house(PEOPLE)))
+
+
+def test_incidents_of_one_moment_take_turns(open_house: Open, report: Report) -> None:
+    report(three_at_once(open_house(CROWD)))

@@ -41,7 +41,7 @@ def met_by_strangers(house: House) -> Verdict:
     _as_planned_elsewhere(other.uid)
     house.declare(name="Behind it")
     house.start_again(house.of("clock"), ready=False)
-    house.await_settled(within_s=45)
+    house.await_settled()
     return judge(history.of(house))
 
 

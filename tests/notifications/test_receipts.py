@@ -317,9 +317,11 @@ def test_opening_the_link_acknowledges_nothing_and_pressing_the_button_does() ->
     delivery, _ = handed_over("sms")
     # In a text the link is paid for: it goes to those who would be called.
     assert not sending.recipient(delivery, delivery.broadcast, social=False, asks=True).heard_url
+    incident = delivery.broadcast.incident
+    assert incident is not None
     Wake.objects.create(
         person=delivery.subscription.subscriber,
-        incident=delivery.broadcast.incident,
+        incident=incident,
         broadcast=delivery.broadcast,
         began_at=world.NOW,
         due_at=world.NOW,

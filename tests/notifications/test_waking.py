@@ -337,7 +337,7 @@ def test_mails_are_watched_where_the_provider_tells_of_each(
 
 
 def test_what_a_person_missed_and_what_told_them_instead_is_on_their_page() -> None:
-    row = mum(text=True)
+    row = world.person("sms", MUM)
     incident = alarm()
     text = Delivery.objects.get(channel="sms")
     Delivery.objects.filter(pk=text.pk).update(state="bounced", why="Twilio: undelivered (30003)")

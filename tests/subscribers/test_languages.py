@@ -41,7 +41,7 @@ def test_every_translation_keeps_its_placeholders(language: str) -> None:
 @pytest.mark.parametrize("language", catalogues.LANGUAGES)
 def test_what_a_call_says_is_in_every_catalogue_and_read_in_its_own_tongue(language: str) -> None:
     """A voice that reads English words with Spanish sounds wakes nobody who could follow it."""
-    sources = [Path(one.__file__).read_text(encoding="utf-8") for one in (voice, twilio)]
+    sources = [Path(str(one.__file__)).read_text(encoding="utf-8") for one in (voice, twilio)]
     phrases = {
         words
         for source in sources
