@@ -177,14 +177,17 @@ def incident_facts(incidents: QuerySet[Incident]) -> list[IncidentFact]:
             speaker,
             changes,
             edited,
-            *more,
+            tweet,
+            is_first,
+            new_impact,
+            retracts,
             translated,
         ) = words
         fact = UpdateFact(
             uid, uids[incident], number or 0, _STATUS[status], body, what_to_do, _instant(created), _instant(updated),
             _instant(shown), _instant(published), _instant(promised) if promised else None, _AUDIENCE[audience], automatic,
-            speaker, tuple(_changes(orjson.loads(changes))), _instant(edited) if edited else None, *more,
-            translations=() if translated == "{}" else _translations(orjson.loads(translated)),
+            speaker, tuple(_changes(orjson.loads(changes))), _instant(edited) if edited else None, tweet,
+            is_first, new_impact, retracts, () if translated == "{}" else _translations(orjson.loads(translated)),
         )  # fmt: skip
         said[incident].append(fact)
     return [_incident_fact(row, tuple(said[row.pk]), affected[row.pk]) for row in rows]
