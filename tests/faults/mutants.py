@@ -153,7 +153,8 @@ def _sent_again_without_a_look() -> None:
 
 
 def _retry_after_unheard() -> None:
-    from notifications import retry
+    """Neither the delivery nor its channel waits as long as the provider asks."""
+    from notifications import pacing, retry
 
     real = retry.next_attempt_at
 
@@ -161,6 +162,7 @@ def _retry_after_unheard() -> None:
         return real(attempts, failed_at, None, **of)
 
     times.everywhere(real, own)
+    times.everywhere(pacing.hold, lambda channel, **of: None)
 
 
 def _news_for_ever() -> None:
@@ -174,14 +176,20 @@ def _beats_not_noted() -> None:
 
 
 def _every_press_counts() -> None:
+    """Neither the answer nor the update is remembered by its key."""
+    from desk.api import repeating
     from incidents import services
 
+    repeating.once = lambda request, key, given, do: do()
     real = services.declare
     services.declare = lambda **words: real(**(words | {"key": ""}))
 
 
 def _own_clock_believed() -> None:
+    """And the clock does not send in the place of a worker that finds nothing due."""
     from notifications import outbox
+
+    _clock_never_sends()
 
     times.everywhere(outbox.database_now, lambda: datetime.now(UTC))
 
