@@ -4,10 +4,10 @@ import argparse
 import json
 import sys
 
-from benchmarks import detection, fanout, growth, night, night_production, page, probes
+from benchmarks import detection, fanout, growth, night, night_production, page, probes, soak
 from benchmarks.probes_stage import NotHere
 
-NAMES = ("night", "detection", "fanout", "growth", "page", "probes", "shots")
+NAMES = ("night", "detection", "fanout", "growth", "page", "probes", "shots", "soak")
 
 
 def bench_night() -> dict[str, object]:
@@ -25,9 +25,11 @@ def bench_night() -> dict[str, object]:
     }
 
 
-def bench_night_production() -> dict[str, object]:
-    """Return the night with real servers, 50,000 people and readers of the page."""
-    return night_production.run(say=lambda line: print(line, file=sys.stderr, flush=True))
+def bench_night_production(subscribers: int = night_production.SUBSCRIBERS) -> dict[str, object]:
+    """Return the night with real servers, so many people and readers of the page."""
+    return night_production.run(
+        subscribers=subscribers, say=lambda line: print(line, file=sys.stderr, flush=True)
+    )
 
 
 def bench_probes(minutes: float) -> dict[str, object]:
@@ -39,19 +41,22 @@ def _measured(options: argparse.Namespace) -> dict[str, object]:
     match options.name:
         case "fanout":
             parts = tuple(options.part or fanout.PARTS)
-            return fanout.run(subscribers=options.subscribers, workers=options.workers, parts=parts)
+            people = options.subscribers or fanout.SUBSCRIBERS
+            return fanout.run(subscribers=people, workers=options.workers, parts=parts)
         case "growth":
             return growth.run()
         case "probes":
-            return bench_probes(options.minutes)
+            return bench_probes(probes.MINUTES if options.minutes is None else options.minutes)
         case "page":
             return page.run()
         case "shots":
             from benchmarks import shots  # it makes Django ready, which the others do without
 
             return shots.run()
+        case "soak":
+            return soak.run(minutes=options.minutes or soak.MINUTES)
         case _ if options.profile == "production":
-            return bench_night_production()
+            return bench_night_production(options.subscribers or night_production.SUBSCRIBERS)
         case _:
             return bench_night()
 
@@ -66,10 +71,11 @@ def main() -> int:
     parser.add_argument(
         "--minutes",
         type=float,
-        default=probes.MINUTES,
-        help="probes: of the long run; 0 leaves it out",
+        help="probes: of the long run, 0 leaves it out; soak: of all, 60 unless told",
     )
-    parser.add_argument("--subscribers", type=int, default=fanout.SUBSCRIBERS, help="of fanout")
+    parser.add_argument(
+        "--subscribers", type=int, help="of fanout, or of night --profile production"
+    )
     parser.add_argument("--workers", type=int, default=fanout.WORKERS, help="of fanout")
     parser.add_argument(
         "--part", action="append", choices=fanout.PARTS, help="of fanout; may be repeated"

@@ -279,7 +279,9 @@ def _alike(house: House) -> Iterator[Point]:
         times: dict[bool, list[float]] = {True: [], False: []}
         for turn, (is_known, number) in enumerate(turns):
             # Addresses of the same length on both sides, each side in as many networks.
-            address = f"p{number}@family.example" if is_known else f"u{number}@family.example"
+            # Nobody whom an earlier question has made known.
+            stranger = f"{'u' if path == '/subscribe' else 'v'}{number}@family.example"
+            address = f"p{number}@family.example" if is_known else stranger
             form = {field: address, "want": "tell", "language": "en"}
             began = time.perf_counter()
             status, heads, body = _answer(house, path, form, network=turn)

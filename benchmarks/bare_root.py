@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,8 +34,10 @@ class Failed(Exception):
     """A step went wrong; the text says which."""
 
 
-def run(base: Path | None = None) -> dict[str, float]:
-    """Build it and drive it; `base` is a bare root that is there already."""
+def run(
+    base: Path | None = None, *, after: Callable[[Path], None] | None = None
+) -> dict[str, float]:
+    """Build it and drive it; `base` is a bare root that is there already, `after` looks at it in the end."""
     if os.geteuid() != 0:
         raise Failed("a root can be made by root only; run it as root")
     text = OPERATE.read_text(encoding="utf-8")
@@ -42,7 +45,7 @@ def run(base: Path | None = None) -> dict[str, float]:
         if line not in text:
             raise Failed(f"docs/operate.md does not say {line!r}")
     if base is not None:
-        return _install(base, {})
+        return _driven(base, {}, after)
     with tempfile.TemporaryDirectory(prefix="sp-root-", ignore_cleanup_errors=True) as name:
         root = Path(name) / "root"
         seconds: dict[str, float] = {}
@@ -50,7 +53,16 @@ def run(base: Path | None = None) -> dict[str, float]:
         if tool is None:
             raise Failed("debootstrap is not on this machine: apt-get install debootstrap")
         _timed(seconds, "debootstrap_s", [tool, "--variant=minbase", SUITE, str(root)])
-        return _install(root, seconds)
+        return _driven(root, seconds, after)
+
+
+def _driven(
+    root: Path, seconds: dict[str, float], after: Callable[[Path], None] | None
+) -> dict[str, float]:
+    found = _install(root, seconds)
+    if after is not None:
+        after(root)
+    return found
 
 
 def _install(root: Path, seconds: dict[str, float]) -> dict[str, float]:
@@ -59,7 +71,7 @@ def _install(root: Path, seconds: dict[str, float]) -> dict[str, float]:
     _timed(seconds, "apt_s", ["chroot", str(root), "sh", "-c", f"apt-get update -qq && {APT} -qq"])
     _copy(root / "srv" / "statuspage")
     started = time.monotonic()
-    site = f"http://127.0.0.1:{_free_port()}"
+    site = f"http://127.0.0.1:{free_port()}"
     told = f"cd /srv/statuspage && export DATA_DIR=/var/lib/statuspage SITE_URL={site}"
     port = site.rpartition(":")[2]
     serve = SERVE.replace("8000", port)
@@ -92,27 +104,59 @@ def _install(root: Path, seconds: dict[str, float]) -> dict[str, float]:
 
 
 def _inside(root: Path, words: str) -> list[str]:
-    """Return the command that runs `words` in the root, in a process world of its own that ends with it."""
+    """Return the command that runs `words` in the root as a person's shell would."""
+    return enter(root, ["env", "-i", *SAID, *pip_said(), "sh", "-c", words])
+
+
+def enter(root: Path, command: list[str], *, read_only: tuple[str, ...] = ()) -> list[str]:
+    """Return the command that runs `command` in the root, in a process world of its own that ends with it.
+
+    With `read_only` nothing can be written but there and in /tmp.
+    """
     walls = ["--mount", "--pid", "--fork", "--kill-child=SIGTERM"]
-    inside = ["env", "-i", *_SAID, *_pip_said(), "sh", "-c", words]
-    enter = 'mount -t proc proc "$0/proc" && for at in $PLACES; do mount --bind "$at" "$0$at"; done'
-    shell = f'{enter} && exec chroot "$0" "$@"'
-    places = f"PLACES={' '.join(_places())}"
+    steps = [
+        'mount -t proc proc "$0/proc"',
+        'for at in $PLACES; do mount --bind "$at" "$0$at"; done',
+    ]
+    if read_only:
+        steps += [
+            'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0"',
+            'mount -t proc proc "$0/proc"',
+            'mount -t tmpfs tmpfs "$0/tmp"',
+            'mount -t tmpfs tmpfs "$0/dev/shm"',
+            'for at in $OPEN; do mount --bind "$KEPT$at" "$0$at"; done',
+        ]
+    shell = f'{" && ".join(steps)} && exec chroot "$0" "$@"'
+    kept = root.parent / f"{root.name}-volumes"
+    for place in read_only:
+        (kept / place[1:]).mkdir(parents=True, exist_ok=True)
+        owner = (root / place[1:]).stat()
+        os.chown(kept / place[1:], owner.st_uid, owner.st_gid)
+    told = [f"PLACES={' '.join(_places())}", f"OPEN={' '.join(read_only)}", f"KEPT={kept}"]
     for place in _places():
         (root / place[1:]).mkdir(parents=True, exist_ok=True)
-    return ["unshare", *walls, "env", places, "sh", "-c", shell, str(root), *inside]
+    return ["unshare", *walls, "env", *told, "sh", "-c", shell, str(root), *command]
 
 
 # What a person's shell has. pip's own settings of this machine, where its index may be another one, come by file.
-_SAID = (
+SAID = (
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME=/root",
     "LANG=C.UTF-8",
 )
 
 
-def _pip_said() -> list[str]:
-    return [f"{name}={value}" for name, value in os.environ.items() if name.startswith("PIP_")]
+def pip_said() -> list[str]:
+    given = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+    if _certificates() is not None:
+        given["PIP_CERT"] = _TRUSTED
+    return [f"{name}={value}" for name, value in given.items()]
+
+
+def _certificates() -> Path | None:
+    """Return what this machine trusts: its network may be behind an authority of its own."""
+    path = Path(os.environ.get("PIP_CERT", "/etc/ssl/certs/ca-certificates.crt"))
+    return path if path.exists() else None
 
 
 def _places() -> list[str]:
@@ -127,20 +171,19 @@ def _places() -> list[str]:
 
 
 _PIP_FILES = ("/etc/pip.conf", "/root/.config/pip/pip.conf")
+# Not the root's own bundle: the package ca-certificates, which is installed there, makes that anew.
+_TRUSTED = "/etc/ssl/given.crt"
 
 
 def _give_network(root: Path) -> None:
     """Give the root what a new machine gets from its network: names, certificates, where packages come from."""
     (root / "proc").mkdir(exist_ok=True)
-    for path in (
-        "/etc/resolv.conf",
-        "/etc/hosts",
-        *_PIP_FILES,
-        os.environ.get("PIP_CERT", "/etc/hosts"),
-    ):
-        if Path(path).exists():
-            (root / path[1:]).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, root / path[1:])
+    given = {path: path for path in ("/etc/resolv.conf", "/etc/hosts", *_PIP_FILES)}
+    given[str(_certificates())] = _TRUSTED
+    for here, there in given.items():
+        if Path(here).exists():
+            (root / there[1:]).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(here, root / there[1:])
 
 
 def _copy(target: Path) -> None:
@@ -176,7 +219,7 @@ def _await(
     raise Failed(f"the page did not come: {' | '.join(tail)}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as free:
         return int(free.getsockname()[1])
 

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
+import psycopg
+
 from benchmarks import page_servers as servers
 from benchmarks.fanout_smtp import _ready_bytes, fill
 from benchmarks.senders import Senders
@@ -127,6 +129,19 @@ class _Stage:
             "duplicates": int(found["twice"]),
             "incidents": len(self._incidents()),
             "page_requests": seen,
+            "bytes_each": self._bytes_each(subscribers),
+        }
+
+    def _bytes_each(self, subscribers: int) -> dict[str, float]:
+        """Return what one person and one delivery take in PostgreSQL, indexes and all."""
+        with psycopg.connect(self._house.database_url, connect_timeout=10) as database:
+            rows = database.execute(
+                "SELECT relname, pg_total_relation_size(relid) FROM pg_stat_user_tables "
+                "WHERE relname LIKE 'subscribers%' OR relname LIKE 'notifications%'"
+            ).fetchall()
+        return {
+            room: round(sum(size for name, size in rows if name.startswith(room)) / subscribers)
+            for room in ("subscribers", "notifications")
         }
 
     # --- parts ---

@@ -250,9 +250,9 @@ def opened(
 
 
 @contextmanager
-def running(*, pipelining: bool = True) -> Iterator[Mailbox]:
+def running(*, host: str = "127.0.0.1", pipelining: bool = True) -> Iterator[Mailbox]:
     """Run the mailbox in a thread on free ports while the block runs."""
-    with in_thread(opened(Addresses(), pipelining=pipelining)) as mailbox:
+    with in_thread(opened(Addresses(host), pipelining=pipelining)) as mailbox:
         yield mailbox
 
 

@@ -84,16 +84,18 @@ def to_login(request: HttpRequest) -> HttpResponse:
 
 
 def forbidden(request: HttpRequest, right: Right) -> HttpResponse:
-    mine = sorted(rights_of(request.user))
-    shown = {
-        "what": roles.WORDS[right],
-        "roles": sorted(request.user.groups.values_list("name", flat=True))
-        if request.user.is_authenticated
-        else [],
-        "who_may": roles.who_may(right),
+    shown = standing(request) | {"what": roles.WORDS[right], "who_may": roles.who_may(right)}
+    return render(request, "desk/forbidden.html", shown, status=403)
+
+
+def standing(request: HttpRequest) -> dict[str, list[str]]:
+    """Return which roles this person has and what those allow, for a refusal."""
+    user, mine = request.user, rights_of(request.user)
+    names = user.groups.values_list("name", flat=True) if user.is_authenticated else []
+    return {
+        "roles": sorted(names),
         "allowed": [roles.WORDS[each] for each in Right if each in mine],
     }
-    return render(request, "desk/forbidden.html", shown, status=403)
 
 
 def user_of(request: HttpRequest) -> User:

@@ -57,7 +57,7 @@ def _declared(
         "components": draft.components, "impact": draft.impact, "next_update_by": draft.next_update_by,
         "audience": draft.audience, "social": draft.social, "custom_tweet": draft.custom_tweet, "template": chosen,
         "speaker": actor, "actor": actor, "now": now, "key": form.cleaned_data["key"], "known": form.known(),
-        "seen": form.cleaned_data["seen"],
+        "seen": form.cleaned_data["seen"], "translations": form.translations(),
     }  # fmt: skip
 
 
@@ -108,7 +108,7 @@ def _update(
     services.publish_update(
         incident, known=form.known(), seen=form.cleaned_data["seen"], status=draft.status, body=draft.body, what_to_do=draft.what_to_do, components=draft.components,
         next_update_by=draft.next_update_by, audience=draft.audience, custom_tweet=draft.custom_tweet,
-        speaker=actor, actor=actor, now=now, key=form.cleaned_data["key"],
+        speaker=actor, actor=actor, now=now, key=form.cleaned_data["key"], translations=form.translations(),
     )  # fmt: skip
     return incident
 
@@ -122,7 +122,7 @@ def _publish_draft(
     services.publish_draft(
         incident, name=draft.name, body=draft.body, what_to_do=draft.what_to_do, known=form.known(),
         components=draft.components, next_update_by=draft.next_update_by, by_person=True, actor=actor, now=now,
-        key=form.cleaned_data["key"],
+        key=form.cleaned_data["key"], translations=form.translations(),
     )  # fmt: skip
     return incident
 

@@ -267,7 +267,12 @@ def _kept(site: Site) -> list[tuple[Component, str]]:
 def _templates(page: Page, site: Site) -> Iterator[str]:
     there = {row.slug: row for row in Template.objects.filter(page=page)}
     for words in site.templates:
-        fields = words.model_dump() | {"impact": words.impact or ""}
+        translations = {
+            language: full
+            for language, said in words.translations.items()
+            if (full := said.model_dump(exclude_defaults=True))
+        }
+        fields = words.model_dump() | {"impact": words.impact or "", "translations": translations}
         row = there.get(words.slug)
         yield from _save(row, Template, f"template {words.slug}", fields | {"page": page})
 
@@ -484,7 +489,7 @@ def _acting(row: Policy | AlertRule) -> dict[str, Any]:  # Any: as its model che
 
 
 def _template_words(row: Template) -> TemplateWords:
-    names = ("slug", "name", "body", "what_to_do", "next_update_in_s")
+    names = ("slug", "name", "body", "what_to_do", "next_update_in_s", "translations")
     return TemplateWords.model_validate(
         {name: getattr(row, name) for name in names} | {"impact": row.impact or None}
     )

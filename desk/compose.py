@@ -184,6 +184,7 @@ def _plain(form: Speech) -> list[Any]:  # Any: bound fields
     grouped = {
         *getattr(form, "components", {}),
         *(field.name for field in getattr(form, "known_fields", [])),
+        *(field.name for field in getattr(form, "translation_fields", [])),
     }
     return [field for field in form if field.name not in grouped and field.name not in _ASIDE]
 

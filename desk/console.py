@@ -285,12 +285,15 @@ def _of_access(request: HttpRequest) -> list[str]:
 
 
 def _of_credentials() -> list[str]:
-    """Keys that end soon are told before they do."""
+    """Keys and certificates that end soon are told before they do; accounts are asked by checkups, probers' tokens do not end."""
     now = timezone.now()
+    certificates = CurrentVerdict.objects.filter(of_check__enabled=True, of_check__kind="tls")
+    bad = certificates.exclude(word__in=[Word.UP, Word.UNKNOWN, ""]).select_related("of_check")
+    found = [f"Certificate, check “{row.of_check.slug}”: {row.reasoning}" for row in bad[:ROWS_MAX]]
     keys = ApiKey.objects.filter(
         revoked_at__isnull=True, expires_at__gt=now, expires_at__lt=now + EXPIRY_WARNED
     )
-    return [
+    return found + [
         f"The API key “{key.name}” ends on {key.expires_at:%Y-%m-%d}: make its successor."
         for key in keys.order_by("expires_at")[:ROWS_MAX]
     ]

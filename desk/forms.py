@@ -194,6 +194,43 @@ class Told(Advised):
                 label=row.name, choices=choices, required=False, widget=UnfoldAdminSelectWidget
             )
 
+        self._translate()
+
+    def _translate(self) -> None:
+        """Let the text be written in each further language of the page; who reads none of them gets the first."""
+        first, *others = self.page.languages or ["en"]
+        self.tongues: dict[str, dict[str, str]] = {}
+        for language in others:
+            fields = {"body": f"body_in_{language}"}
+            self.fields[fields["body"]] = forms.CharField(
+                label=f"Text in {language}", widget=_text(4), required=False, max_length=BODY_CHARS_MAX,
+                help_text=f"Empty: its readers get the words in {first}.",
+            )  # fmt: skip
+            if "name" in self.fields:
+                fields = {"name": f"name_in_{language}"} | fields
+                self.fields[fields["name"]] = forms.CharField(
+                    label=f"What readers notice, in {language}", required=False,
+                    max_length=NAME_CHARS_MAX, widget=UnfoldAdminTextInputWidget,
+                )  # fmt: skip
+            self.tongues[language] = fields
+
+    @property
+    def translation_fields(self) -> list[forms.BoundField]:
+        return [self[field] for fields in self.tongues.values() for field in fields.values()]
+
+    def translations(self) -> dict[str, dict[str, str]]:
+        """Return language -> words; of what to do a translation stands only beside the approved words that it is of."""
+        slug, draft = self.data.get("template", ""), None
+        if self.incident is not None:
+            draft = self.incident.updates.filter(published_at__isnull=True).order_by("id").first()
+        source = draft or Template.objects.filter(page=self.page, slug=slug).first()
+        kept = source.translations if source and source.what_to_do == self.advice() else {}
+        return {
+            language: {name: self.cleaned_data.get(field) or "" for name, field in fields.items()}
+            | {"what_to_do": kept.get(language, {}).get("what_to_do", "")}
+            for language, fields in self.tongues.items()
+        }
+
     @property
     def component_fields(self) -> list[forms.BoundField]:
         return [self[name] for name in self.components]
@@ -375,6 +412,7 @@ class PublishDraftForm(Told):
         if text:
             self.fields["body"].initial = text.body
             self.fields["what_to_do"].initial = text.what_to_do
+            self.initial = {**translated(text.translations), **self.initial}
 
     def draft(self, now: datetime) -> Draft:
         assert self.incident is not None, "a draft belongs to an incident"
@@ -520,7 +558,18 @@ def from_template(template: Template) -> dict[str, str]:
         "name": template.name, "body": template.body, "what_to_do": template.what_to_do,
         "impact": template.impact, "next_update_in": promise if promise in known else USUAL_PROMISE,
         **{f"component_{row.pk}": state.value for row in components_of(template)},
+        **translated(template.translations),
     }  # fmt: skip
+
+
+def translated(words: dict[str, dict[str, str]]) -> dict[str, str]:
+    """Return what fills the fields of further languages."""
+    return {
+        f"{name}_in_{language}": said[name]
+        for language, said in words.items()
+        for name in ("name", "body")
+        if said.get(name)
+    }
 
 
 _HURT = {

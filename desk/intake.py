@@ -236,6 +236,7 @@ def _new_draft(
         name=template.name if template else f"{rule.component.name}: something is wrong",
         body=_body(rule, alert),
         what_to_do=template.what_to_do if template else "",
+        translations=template.translations if template else {},
         components={rule.component: status},
         impact=Impact(template.impact) if template and template.impact else None,
         template=template,

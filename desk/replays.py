@@ -9,12 +9,13 @@ from django.db.models import Q
 
 from incidents.models import Incident
 from probes import baseline, judging, replay, verdict
+from probes.facts import GOOD
 from probes.kinds import Outcome
 from probes.models import Check, Policy, Result, UsualHour, VerdictChange
 from probes.recount import Counted, LimitAt, Recount
 from probes.replay import Course, Deed, Did, Happened, Run, Story
 from probes.rule import BASELINE_DAYS
-from probes.sight import GOOD, TELLING
+from probes.sight import TELLING
 from probes.verdict import Night, Publish, Rule
 
 BACK: Final = timedelta(hours=48)

@@ -78,3 +78,8 @@ def allows(held: frozenset[Right], permission: str) -> bool:
 def who_may(right: Right) -> str:
     """Name the roles that have it, for a refusal."""
     return " or ".join(role.value for role in Role if right in RIGHTS[role])
+
+
+def who_has(permission: str) -> str:
+    """Name the roles that have a permission on a record, "" where none has: the system alone writes it."""
+    return " or ".join(role.value for role in Role if allows(RIGHTS[role], permission))

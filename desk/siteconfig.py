@@ -62,6 +62,7 @@ class _Words(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+Language = Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Za-z]{2,4})?$")]
 Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARS_MAX, description=_A_NAME)]
 Slug = Annotated[str, Field(description=_A_SLUG, pattern=SLUG.pattern, max_length=SLUG_CHARS_MAX)]
 Zone = Annotated[str, Field(description="a time zone as America/New_York")]
@@ -84,7 +85,7 @@ class PageWords(_Words):
     name: Name
     url: str = Field(default="", description="an address as https://status.example.org")
     time_zone: Zone = "Etc/UTC"
-    languages: list[Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Za-z]{2,4})?$")]] = Field(
+    languages: list[Language] = Field(
         default=["en"], min_length=1, description="a list of languages, as [en, es]"
     )
 
@@ -220,6 +221,12 @@ class IntakeWords(_Words):
         return path
 
 
+class TranslationWords(_Words):
+    name: Annotated[str, Field(max_length=NAME_CHARS_MAX)] = ""
+    body: Annotated[str, Field(max_length=BODY_CHARS_MAX)] = ""
+    what_to_do: Text = ""
+
+
 class TemplateWords(_Words):
     slug: Slug
     name: Name
@@ -230,6 +237,9 @@ class TemplateWords(_Words):
         description=f"a text of 1 to {BODY_CHARS_MAX} characters"
     )
     what_to_do: Text = ""
+    translations: dict[Language, TranslationWords] = Field(
+        default={}, description="language: an object with name, body and what_to_do"
+    )
     next_update_in_s: int | None = Field(
         default=None, ge=1, le=DURATION_S_MAX, description="a whole number of seconds, 1 and up"
     )

@@ -44,6 +44,7 @@ _console: list[URLPattern | URLResolver] = [
     path("audit.csv", audit_views.export, name="audit"),
     path("look/email", looks.email, name="look_email"),
     path("look/page", looks.page, name="look_page"),
+    path("look/banner", looks.banner, name="look_banner"),
     re_path(rf"^(?P<name>{_FORMS})$", compose.act, name="compose"),
     re_path(rf"^(?P<name>{_FORMS})/keep$", compose.keep, name="compose_keep"),
     re_path(rf"^(?P<name>{_FORMS})/clear$", compose.clear, name="compose_clear"),

@@ -1,6 +1,6 @@
 """Frozen values about page, components, incidents and updates, on which the other rooms decide."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from incidents.lifecycle import FINAL, Audience, ComponentStatus, Impact, Status, is_maintenance
@@ -64,6 +64,16 @@ class ComponentChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Translation:
+    """An operator's own words in a further language; what is empty is said in the page's first."""
+
+    language: str
+    name: str = ""
+    body: str = ""
+    what_to_do: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class UpdateFact:
     """`number` counts an incident's updates from 1. `published_at` is None while it is a draft."""
 
@@ -87,6 +97,27 @@ class UpdateFact:
     first_word: bool = False
     new_impact: bool = False
     retraction: bool = False
+    translations: tuple[Translation, ...] = ()
+
+    def told_in(self, language: str) -> "UpdateFact":
+        """Return the update in `language`, as far as somebody wrote it; es-MX reads es where it has no own words."""
+        found = self._translated(language)
+        if found is None:
+            return self
+        return replace(
+            self, body=found.body or self.body, what_to_do=found.what_to_do or self.what_to_do
+        )
+
+    def name_in(self, language: str) -> str:
+        """Return the incident's name as this update says it in `language`, "" for none."""
+        found = self._translated(language)
+        return found.name if found else ""
+
+    def _translated(self, language: str) -> Translation | None:
+        if not self.translations:
+            return None
+        words = {one.language: one for one in self.translations}
+        return words.get(language) or words.get(language.split("-")[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +153,17 @@ class IncidentFact:
     postmortem_published_at: datetime | None = None
     auto_in_progress: bool = True
     auto_completed: bool = True
+
+    def told_in(self, language: str) -> "IncidentFact":
+        """Return the incident in `language`: each update's own words, the name as it was last translated."""
+        if not any(update.translations for update in self.updates):
+            return self
+        names = (update.name_in(language) for update in self.updates)
+        return replace(
+            self,
+            name=next((name for name in names if name), self.name),
+            updates=tuple(update.told_in(language) for update in self.updates),
+        )
 
     @property
     def is_maintenance(self) -> bool:

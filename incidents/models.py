@@ -127,6 +127,20 @@ class Component(models.Model):
         return self.name
 
 
+class Translations(models.JSONField):
+    """Language -> {name, body, what_to_do}: an operator's own words in further languages."""
+
+    def __init__(self, **options: Any) -> None:  # Any: Django's
+        super().__init__(
+            **{
+                "default": dict,
+                "blank": True,
+                "help_text": "Language -> name, body, what_to_do in it.",
+                **options,
+            }
+        )
+
+
 class Template(models.Model):
     """An approved text, ready before the night."""
 
@@ -148,6 +162,7 @@ class Template(models.Model):
         Group, models.SET_NULL, null=True, blank=True, related_name="templates"
     )
     components = models.ManyToManyField(Component, blank=True, related_name="templates")
+    translations = Translations()
 
     class Meta:
         ordering: ClassVar = ["slug"]
@@ -271,6 +286,7 @@ class Update(models.Model):
     body = models.TextField(max_length=BODY_CHARS_MAX)
     what_to_do = models.TextField(blank=True, default="")
     custom_tweet = models.CharField(max_length=1000, blank=True, default="")
+    translations = Translations()
     known = models.JSONField(
         default=dict, blank=True, help_text="What was known to work: the block of advice."
     )

@@ -1,6 +1,6 @@
 """Rows to facts, and the few look-ups that every room needs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import orjson
@@ -14,6 +14,7 @@ from incidents.facts import (
     GroupFact,
     IncidentFact,
     PageFact,
+    Translation,
     UpdateFact,
 )
 from incidents.lifecycle import ACTIVE, Audience, ComponentStatus, Impact, Status
@@ -103,7 +104,12 @@ def update_fact(update: Update, incident_uid: str) -> UpdateFact:
         first_word=update.first_word,
         new_impact=update.new_impact,
         retraction=update.retraction,
+        translations=_translations(update.translations),
     )
+
+
+def _translations(words: Mapping[str, Mapping[str, str]]) -> tuple[Translation, ...]:
+    return tuple(Translation(language, **said) for language, said in sorted(words.items()))
 
 
 def _changes(rows: Iterable[dict[str, str]]) -> Iterable[ComponentChange]:
@@ -127,14 +133,17 @@ def with_all(incidents: QuerySet[Incident]) -> QuerySet[Incident]:
 _SAID = (
     "incident_id", "uid", "number", "status", "body", "what_to_do", "created_at", "updated_at", "display_at", "published_at",
     "next_update_by", "audience", "automatic", "speaker", "changes", "edited_at", "custom_tweet", "first_word", "new_impact",
-    "retraction",
+    "retraction", "translations",
 )  # fmt: skip
 _INSTANTS = frozenset({"created_at", "updated_at", "display_at", "published_at", "next_update_by", "edited_at"})  # fmt: skip
 
 
+_JSON = frozenset({"changes", "translations"})
+
+
 def _read_as(name: str) -> str | Cast:
     """Instants and JSON are read as text: the driver's and Django's own ways took half of a long list's time."""
-    return Cast(name, TextField()) if name in _INSTANTS or name == "changes" else name
+    return Cast(name, TextField()) if name in _INSTANTS or name in _JSON else name
 
 
 def _instant(text: str) -> datetime:
@@ -168,12 +177,17 @@ def incident_facts(incidents: QuerySet[Incident]) -> list[IncidentFact]:
             speaker,
             changes,
             edited,
-            *more,
+            tweet,
+            is_first,
+            new_impact,
+            retracts,
+            translated,
         ) = words
         fact = UpdateFact(
             uid, uids[incident], number or 0, _STATUS[status], body, what_to_do, _instant(created), _instant(updated),
             _instant(shown), _instant(published), _instant(promised) if promised else None, _AUDIENCE[audience], automatic,
-            speaker, tuple(_changes(orjson.loads(changes))), _instant(edited) if edited else None, *more,
+            speaker, tuple(_changes(orjson.loads(changes))), _instant(edited) if edited else None, tweet,
+            is_first, new_impact, retracts, () if translated == "{}" else _translations(orjson.loads(translated)),
         )  # fmt: skip
         said[incident].append(fact)
     return [_incident_fact(row, tuple(said[row.pk]), affected[row.pk]) for row in rows]

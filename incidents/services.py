@@ -1,6 +1,7 @@
 """The verbs of the core, and its only writers: declare, publish, schedule, edit, retract, reopen, call operators."""
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -43,6 +44,10 @@ log = logging.getLogger(__name__)
 
 Components = Mapping[Component, ComponentStatus]
 NOTHING: Components = {}
+Translated = Mapping[str, Mapping[str, str]]  # language -> name, body, what_to_do
+UNTRANSLATED: Translated = {}
+LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})?")
+LANGUAGES_MAX = 20
 
 
 @transaction.atomic
@@ -72,6 +77,7 @@ def declare(
     audience: Audience = Audience.EVERYONE,
     speaker: str = "",
     custom_tweet: str = "",
+    translations: Translated = UNTRANSLATED,
     template: Template | None = None,
     source: dict[str, Any] | None = None,
     metadata: dict[str, Any] | None = None,
@@ -128,6 +134,7 @@ def declare(
         body=body,
         what_to_do=what_to_do,
         custom_tweet=custom_tweet,
+        translations=_check_translations(translations),
         audience=Audience.NOBODY if backfilled else audience,
         automatic=automatic,
         speaker=speaker,
@@ -184,6 +191,7 @@ def publish_draft(
     components: Components | None = None,
     name: str | None = None,
     next_update_by: datetime | None = None,
+    translations: Translated | None = None,
 ) -> Update:
     """Publish a drafted incident, its words changed on the way when given. A second press returns the same update.
 
@@ -205,6 +213,10 @@ def publish_draft(
     )
     if draft is None:
         raise Refused(f'"{incident.name}" has no text to publish.')
+    if translations is not None:
+        draft.translations = _check_translations(translations)
+    elif body is not None and body != draft.body:
+        draft.translations = {}  # they say what stands there no longer
     draft.body = draft.body if body is None else body
     draft.what_to_do = draft.what_to_do if what_to_do is None else what_to_do
     draft.known = draft.known if known is None else known
@@ -242,6 +254,7 @@ def publish_update(
     custom_tweet: str = "",
     impact: Impact | None = None,
     known: dict[str, str] | None = None,
+    translations: Translated = UNTRANSLATED,
     seen: int | None = None,
     key: str = "",
 ) -> Update:
@@ -266,6 +279,7 @@ def publish_update(
         body=body,
         what_to_do=what_to_do,
         custom_tweet=custom_tweet,
+        translations=_check_translations(translations),
         audience=audience,
         automatic=automatic,
         speaker=speaker,
@@ -283,7 +297,7 @@ def publish_update(
 @transaction.atomic
 def draft_update(
     incident: Incident, *, status: Status, body: str, actor: str, now: datetime, publish_at: datetime | None,
-    what_to_do: str = "", components: Components = NOTHING, next_update_by: datetime | None = None,
+    what_to_do: str = "", translations: Translated = UNTRANSLATED, components: Components = NOTHING, next_update_by: datetime | None = None,
 ) -> Update:  # fmt: skip
     """Keep a follow-up by the machine until a person publishes or vetoes it, or `publish_at` comes."""
     incident = _lock(incident)
@@ -294,6 +308,7 @@ def draft_update(
         status=status,
         body=body,
         what_to_do=what_to_do,
+        translations=_check_translations(translations),
         automatic=True,
         next_update_by=next_update_by,
         publish_at=publish_at,
@@ -401,7 +416,7 @@ def add_to_draft(
         raise Refused(f'"{incident.name}" is published; post an update instead.')
     text = {
         name: fields.pop(name)
-        for name in ("body", "what_to_do", "next_update_by")
+        for name in ("body", "what_to_do", "translations", "next_update_by")
         if name in fields
     }
     if text:
@@ -430,10 +445,12 @@ def edit(
         after={"body": body},
         now=now,
     )
+    if body != update.body:
+        update.translations = {}  # they say what stands there no longer
     update.body, update.edited_at, update.updated_at = body, now, now
     if what_to_do is not None:
         update.what_to_do = what_to_do
-    update.save(update_fields=["body", "what_to_do", "edited_at", "updated_at"])
+    update.save(update_fields=["body", "what_to_do", "translations", "edited_at", "updated_at"])
     _touch(update.incident, now)
     return update
 
@@ -653,7 +670,7 @@ def _publish(
 
 
 def _tell(incident: Incident, update: Update) -> None:
-    with trace.on(trace.of_incident(incident.uid, incident.source)):
+    with trace.on(trace.of_incident(incident.uid, incident.source), "publish"):
         log.info("update %s of %s is published: %s", update.number, incident.uid, update.status)
 
 
@@ -806,6 +823,27 @@ def _check_text(name: str, body: str) -> None:
         raise Refused(f"The text has {len(body):,} characters; allowed are {BODY_CHARS_MAX:,}.")
     if "\x00" in name + body:
         raise Refused("The text holds a NUL character; remove it.")
+
+
+def _check_translations(words: Translated) -> dict[str, dict[str, str]]:
+    """Return what is kept: language -> words, without what is empty. Raises Refused."""
+    kept: dict[str, dict[str, str]] = {}
+    for language, said in words.items():
+        if not LANGUAGE.fullmatch(language):
+            raise Refused(f'"{language[:20]}" is not a language; expected one as es or pt-BR.')
+        unknown = set(said) - {"name", "body", "what_to_do"}
+        if unknown:
+            raise Refused(
+                f"A translation has name, body and what_to_do, not {min(unknown)[:20]!r}."
+            )
+        full = {name: text for name, text in said.items() if text.strip()}
+        if full:
+            _check_text(full.get("name", "-"), full.get("body", "-"))
+            _check_text("-", full.get("what_to_do", "-"))
+            kept[language] = full
+    if len(kept) > LANGUAGES_MAX:
+        raise Refused(f"At most {LANGUAGES_MAX} translations can be given.")
+    return kept
 
 
 def _check_window(status: Status, start: datetime | None, end: datetime | None) -> None:

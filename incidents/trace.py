@@ -4,8 +4,8 @@ It is derived, never stored apart: an incident's own, or that of the verdict whi
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
@@ -20,12 +20,22 @@ def current() -> str:
     return _current.get()
 
 
+Watcher = Callable[[str, str], AbstractContextManager[None]]
+_watchers: list[Watcher] = []
+
+
+def watch(watcher: Watcher | None) -> None:
+    """Let `watcher` stand around every block from now on, with its id and what is done in it; None ends that."""
+    _watchers[:] = [watcher] if watcher else []
+
+
 @contextmanager
-def on(trace: str) -> Iterator[None]:
-    """Let every log line of the block carry this id."""
+def on(trace: str, work: str) -> Iterator[None]:
+    """Let every log line of the block carry this id; `work` says in a word what is done."""
     before = _current.set(trace)
     try:
-        yield
+        with _watchers[0](trace, work) if _watchers and trace else nullcontext():
+            yield
     finally:
         _current.reset(before)
 

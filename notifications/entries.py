@@ -27,12 +27,15 @@ def notice(broadcast: Broadcast, language: str, time_zone: str = "") -> Notice:
         incident = reads.incident_fact(
             reads.with_all(Incident.objects.filter(pk=broadcast.incident_id)).get()
         )
-        update = _advised(incident, reads.update_fact(broadcast.update_entry, incident.uid))
+        first = reads.update_fact(broadcast.update_entry, incident.uid)
+        update = _advised(incident, first)
+        told = incident.told_in(language)
+        told_update = _advised(told, first.told_in(language))
         url = (
             f"{page.url}/{'maintenance' if incident.is_maintenance else 'incidents'}/{incident.uid}"
         )
         said = messages.update_notice(
-            page, incident, update, language=language, url=url, time_zone=time_zone
+            page, told, told_update, language=language, url=url, time_zone=time_zone
         )
         return replace(said, machine=_machine(page, incident, update))
     if broadcast.call is not None:

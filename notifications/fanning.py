@@ -99,7 +99,7 @@ def queue_chunk(broadcast_id: int, now: datetime) -> Chunk | None:
         Broadcast.objects.filter(pk=broadcast_id, fanned_out_at__isnull=True).update(
             fanned_out_at=now
         )
-        with trace.on(trace_of(broadcast)):
+        with trace.on(trace_of(broadcast), "queue"):
             log.info("broadcast %s is queued", broadcast.pk)
         return None
     after = int(broadcast.cursor.get(leg.channel, 0))

@@ -22,6 +22,7 @@ from notifications import (
     outbox,
     pacing,
     spending,
+    waking,
 )
 from notifications.breaker import Breaker
 from notifications.channels import Channel, Outcome, Recipient, Result, refused
@@ -29,7 +30,6 @@ from notifications.channels.email import sender_of
 from notifications.models import Broadcast, Delivery
 from notifications.outbox import Claim, Due, Settlement
 from notifications.routing import SOCIAL
-from notifications.waking import SOFT
 from subscribers import addresses
 from subscribers import services as people
 
@@ -166,6 +166,7 @@ class _Batch:
         self._is_social = channel.name in SOCIAL
         self._pulled: dict[str, Due] = {}  # the provider may have these from here on
         self._critical = True
+        self._asks = False  # whether who hears this is to say so
         self._held = False
         self._open: list[Settlement] = []
         self._settled = 0
@@ -179,7 +180,7 @@ class _Batch:
         return len(self._pulled)
 
     def send(self) -> int:
-        with trace.on(fanning.trace_of(self._broadcast)):
+        with trace.on(fanning.trace_of(self._broadcast), "send"):
             self._send()
             log.info(
                 "%s: %s of broadcast %s settled",
@@ -194,6 +195,7 @@ class _Batch:
         if self._claim.discreet and self._claim.channel in SEEN_BY_STRANGERS:
             notice = messages.discreet(notice)
         self._critical = notice.critical
+        self._asks = notice.critical and not notice.final
         try:
             for delivery, outcome in self._channel.send(notice, self._recipients()):
                 self._note(delivery, outcome)
@@ -255,7 +257,9 @@ class _Batch:
             delivery = queue.popleft()
             self._pulled[str(delivery.pk)] = delivery
             try:
-                next_one = recipient(delivery, self._broadcast, social=self._is_social)
+                next_one = recipient(
+                    delivery, self._broadcast, social=self._is_social, asks=self._asks
+                )
             except addresses.Unreadable as error:
                 self._note(str(delivery.pk), refused(str(error)))
                 continue
@@ -315,8 +319,10 @@ class _Batch:
         self._last_settled = time.monotonic()
 
 
-def recipient(delivery: Delivery | Due, broadcast: Broadcast, *, social: bool) -> Recipient:
-    """Return the delivery as a channel sees it."""
+def recipient(
+    delivery: Delivery | Due, broadcast: Broadcast, *, social: bool, asks: bool = False
+) -> Recipient:
+    """Return the delivery as a channel sees it; with `asks` its receiver is to say that they have heard."""
     person = delivery.subscription
     earlier = _earlier_ids(delivery, broadcast) if social else ()
     subscriber = broadcast.update_entry_id is not None and not social
@@ -328,7 +334,7 @@ def recipient(delivery: Delivery | Due, broadcast: Broadcast, *, social: bool) -
         manage_url=f"{settings.SITE_URL}/manage" if subscriber else "",
         unsubscribe_url=people.unsubscribe_url(person.uid) if subscriber else "",
         receipt_url=_receipt_url(uid) if delivery.channel in CALLED_BACK else "",
-        heard_url=_heard_url(delivery, broadcast),
+        heard_url=_heard_url(delivery, broadcast) if asks else "",
         return_path=_return_path(delivery) if delivery.channel == "email" else "",
         attempt=delivery.attempts,
         maybe_sent=delivery.maybe_sent,
@@ -343,8 +349,15 @@ def _receipt_url(uid: str) -> str:
 
 
 def _heard_url(delivery: Delivery | Due, broadcast: Broadcast) -> str:
-    """Return the link that says "I have heard this", on the channels that may wake somebody."""
-    if broadcast.incident_id is None or delivery.channel not in SOFT:
+    """Return the link that says "I have heard this", on the channels that may wake somebody.
+
+    In a text it takes a part of its own, which is paid for: it goes to those who would be called otherwise.
+    """
+    if broadcast.incident_id is None or delivery.channel not in waking.SOFT:
+        return ""
+    if delivery.channel == "sms" and not waking.is_climbing(
+        delivery.subscription_id, broadcast.incident_id
+    ):
         return ""
     token = addresses.link_token("heard", str(delivery.pk), settings.SECRET_KEY)
     return f"{settings.SITE_URL}/receipts/heard/{token}"

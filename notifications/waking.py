@@ -160,6 +160,12 @@ def _let_sleep(broadcast: Broadcast) -> None:
     ).update(state=DeliveryState.SUPERSEDED, why="has heard already")
 
 
+def is_climbing(subscription: int, incident: int) -> bool:
+    """Whether the owner of `subscription` would be called about `incident` as long as nobody has heard."""
+    climbing = Wake.objects.filter(incident=incident, ended_at__isnull=True)
+    return climbing.filter(person__subscriptions=subscription).exists()
+
+
 # --- up the ladder ----------------------------------------------------------------------------------------------------
 
 
@@ -196,40 +202,66 @@ def _act(pks: Sequence[int], free: int, now: datetime) -> int:
                 changed.append(wake)
             case Done(why):
                 _finish([wake.pk], why, now)
-    made = 0
+    ringing: list[tuple[Wake, Subscription]] = []
     for pk, call in ladder.order(calls):
-        if made >= free:
+        if len(ringing) >= free:
             break
-        made += _call(wakes[pk], call, facts, now)
+        wake, phone = wakes[pk], facts.subscriptions[call.subscription]
+        if phone.address_hash in facts.busy:  # in a call already
+            wake.rank, wake.due_at = int(call.rank), now + BUSY_WAIT
+            continue
+        facts.busy.add(phone.address_hash)
+        wake.rank, wake.due_at = _LOOK, now + ladder.CALL_LASTS_MAX
+        ringing.append((wake, phone))
+    _ring(ringing, facts, now)
     Wake.objects.bulk_update(changed, ["rank", "due_at"])
-    return made
+    return len(ringing)
 
 
-def _call(wake: Wake, call: Call, facts: "_Facts", now: datetime) -> int:
-    """Make the delivery of this telephone due and note the ring; 0 when its number is in a call already."""
-    phone = facts.subscriptions[call.subscription]
-    if phone.address_hash in facts.busy:
-        wake.rank, wake.due_at = int(call.rank), now + BUSY_WAIT
-        return 0
-    delivery, _ = Delivery.objects.get_or_create(
-        broadcast_id=facts.newest(wake),
-        subscription=phone,
-        defaults={"channel": CHANNEL, "urgent": True, "lane": Lane.URGENT, "due_at": now},
-    )
-    Delivery.objects.filter(pk=delivery.pk).update(
+def _ring(ringing: Sequence[tuple[Wake, Subscription]], facts: "_Facts", now: datetime) -> None:
+    """Make the deliveries of these telephones due and note the rings, in few queries however many they are."""
+    if not ringing:
+        return
+    pairs = [(facts.newest(wake), phone.pk) for wake, phone in ringing]
+    deliveries = _deliveries(pairs)
+    if missing := [pair for pair in pairs if pair not in deliveries]:
+        new = [
+            Delivery(
+                broadcast_id=told,
+                subscription_id=phone,
+                channel=CHANNEL,
+                urgent=True,
+                lane=Lane.URGENT,
+                due_at=now,
+            )
+            for told, phone in missing
+        ]
+        Delivery.objects.bulk_create(new, ignore_conflicts=True)
+        deliveries |= _deliveries(missing)
+    Delivery.objects.filter(pk__in=[deliveries[pair] for pair in pairs]).update(
         state=DeliveryState.PENDING, due_at=now, lease="", why="", maybe_sent=False
     )
-    Ring.objects.create(
-        wake=wake,
-        number=facts.numbers[wake.pk] + 1,
-        subscription=phone,
-        delivery=delivery,
-        address_hash=phone.address_hash,
-        at=now,
+    Ring.objects.bulk_create(
+        Ring(
+            wake=wake,
+            number=facts.numbers[wake.pk] + 1,
+            subscription=phone,
+            delivery_id=deliveries[pair],
+            address_hash=phone.address_hash,
+            at=now,
+        )
+        for pair, (wake, phone) in zip(pairs, ringing, strict=True)
     )
-    facts.busy.add(phone.address_hash)
-    wake.rank, wake.due_at = _LOOK, now + ladder.CALL_LASTS_MAX
-    return 1
+
+
+def _deliveries(pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:
+    """Return (broadcast, subscription) -> delivery, of those that there are."""
+    told, phones = zip(*pairs, strict=True)
+    rows = Delivery.objects.filter(broadcast__in=set(told), subscription__in=phones)
+    return {
+        (broadcast, subscription): pk
+        for pk, broadcast, subscription in rows.values_list("pk", "broadcast_id", "subscription_id")
+    }
 
 
 class _Facts:
@@ -304,25 +336,35 @@ class _Facts:
 
     def _find_phones(self, people: Iterable[int]) -> defaultdict[int, list[Phone]]:
         """Return person -> telephones: their own first, then each contact's who confirmed it themselves."""
-        active = Q(channel=CHANNEL, state=State.ACTIVE)
         suppressed = Suppression.objects.filter(
             channel=CHANNEL, address_hash=OuterRef("address_hash")
         )
         own = Subscription.objects.filter(
-            active, ~Exists(suppressed), subscriber__in=people, wake_me=True
+            ~Exists(suppressed),
+            channel=CHANNEL,
+            state=State.ACTIVE,
+            subscriber__in=people,
+            wake_me=True,
         ).order_by("position", "id")
         phones: defaultdict[int, list[Phone]] = defaultdict(list)
         for row in own:
             self.subscriptions[row.pk] = row
             phones[row.subscriber_id].append(Phone(row.pk))
-        theirs = Contact.objects.filter(person__in=people).select_related(
-            "subscription__subscriber"
-        )
-        allowed = Subscription.objects.filter(active, ~Exists(suppressed))
-        for contact in theirs.filter(subscription__in=allowed).order_by("position", "id"):
-            row = contact.subscription
-            self.subscriptions[row.pk] = row
-            phones[contact.person_id].append(Phone(row.pk, contact=True, quiet=_quiet(row)))
+        # In two steps: joined, the database reads every number there is to find those of a few contacts.
+        contacts = list(Contact.objects.filter(person__in=people).order_by("position", "id"))
+        theirs: dict[int, Subscription] = {}
+        if contacts:
+            allowed = Subscription.objects.filter(
+                ~Exists(suppressed),
+                pk__in=[contact.subscription_id for contact in contacts],
+                channel=CHANNEL,
+                state=State.ACTIVE,
+            )
+            theirs = {row.pk: row for row in allowed.select_related("subscriber")}
+        for contact in contacts:
+            if its := theirs.get(contact.subscription_id):
+                self.subscriptions[its.pk] = its
+                phones[contact.person_id].append(Phone(its.pk, contact=True, quiet=_quiet(its)))
         return phones
 
 

@@ -279,6 +279,10 @@ class _Text:
     what_to_do: str
     template: Template | None
 
+    @property
+    def translations(self) -> dict[str, dict[str, str]]:
+        return dict(self.template.translations) if self.template else {}
+
     def next_update_by(self, at: datetime) -> datetime | None:
         if self.template is None or self.template.next_update_in_s is None:
             return None
@@ -335,6 +339,7 @@ def _declare(
         name=text.name,
         body=text.body,
         what_to_do=text.what_to_do,
+        translations=text.translations,
         components={row.component: PUBLIC[row.claim]},
         published=at_once,
         publish_at=None if at_once else due,
@@ -375,6 +380,7 @@ def _widen(
             "name": text.name,
             "body": text.body,
             "what_to_do": text.what_to_do,
+            "translations": text.translations,
             "template": text.template,
             "source": _source(row),
         }
@@ -500,6 +506,19 @@ class _Saying:
     components: Mapping[Component, ComponentStatus]
     text: _Text | None = None
 
+    @property
+    def translations(self) -> dict[str, dict[str, str]]:
+        """The template's, where its own words are said; of its advice only, where the machine says something shorter."""
+        if self.text is None or self.text.template is None:
+            return {}
+        if self.body == self.text.body:
+            return self.text.translations
+        return {
+            language: {"what_to_do": said["what_to_do"]}
+            for language, said in self.text.translations.items()
+            if said.get("what_to_do")
+        }
+
 
 def _speak(
     page: Page,
@@ -517,6 +536,7 @@ def _speak(
         "status": saying.status,
         "body": saying.body,
         "what_to_do": saying.text.what_to_do if saying.text else "",
+        "translations": saying.translations,
         "components": saying.components,
         "next_update_by": saying.text.next_update_by(due or now) if saying.text else None,
         "actor": ACTOR,

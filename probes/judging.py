@@ -16,6 +16,7 @@ from incidents.lifecycle import CallReason
 from incidents.models import Component
 from probes import acting, kinds, verdict
 from probes.baseline import Count, Latency
+from probes.facts import GOOD
 from probes.kinds import BadSpec, Outcome, StepObservation, Watch
 from probes.models import (
     Check,
@@ -28,7 +29,6 @@ from probes.models import (
 )
 from probes.ratio import Burn
 from probes.rule import Rule
-from probes.sight import GOOD
 from probes.verdict import Fault, Standing, Surroundings, Verdict
 from probes.words import BAD, Word
 
@@ -292,7 +292,7 @@ def _tell(row: CurrentVerdict, new: Verdict, results: Sequence[verdict.Result]) 
     trace_id = acting.trace_of(row)
 
     def tell() -> None:
-        with trace.on(trace_id):
+        with trace.on(trace_id, "judge"):
             log.info("%s", said)
 
     transaction.on_commit(tell)

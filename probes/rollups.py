@@ -7,6 +7,7 @@ from typing import Final
 
 from django.db.models import Q, QuerySet, Sum
 
+from probes.facts import GOOD
 from probes.kinds import Outcome
 from probes.latency import Latencies, merged
 from probes.models import Check, Result, Rollup, Span
@@ -19,8 +20,6 @@ _COUNTED: Final[Mapping[str, str]] = {
     Outcome.SLOW: "slow",
     Outcome.TARGET_FAIL: "failed",
 }
-# Only an answer that was right says how fast the target is; a failure's time is the prober's.
-_GOOD: Final = (Outcome.OK, Outcome.SLOW)
 _NUMBERS: Final = ("runs", "ok", "slow", "failed", "faults", "first_told", "first_failed")
 
 
@@ -54,7 +53,8 @@ class _More:
         self.numbers["first_told"] += first is not None
         self.numbers["first_failed"] += first == "failed"
         self.total_ms += row.total_ms
-        if row.outcome in _GOOD:
+        # Only an answer that was right says how fast the target is; a failure's time is the prober's.
+        if row.outcome in GOOD:
             self.good_ms.append(row.total_ms)
 
 

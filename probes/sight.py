@@ -7,11 +7,11 @@ from functools import cached_property
 from typing import Final
 
 from probes import ratio
+from probes.facts import GOOD
 from probes.kinds import Outcome, StepObservation, Watch
 from probes.rule import FLAP_RUNS, Rule
 from probes.words import Word, gravity
 
-GOOD: Final = (Outcome.OK, Outcome.SLOW)
 TELLING: Final = (*GOOD, Outcome.TARGET_FAIL)
 FAILING: Final = (Word.OUTAGE, Word.STALE)
 # What an answer says that does not take our credentials.

@@ -8,9 +8,11 @@ from django.db.models import Count, F, Q, Sum
 
 from incidents.models import Pulse
 from probes import baseline, judging, ratio
+from probes.facts import GOOD
 from probes.kinds import Outcome
 from probes.models import Check, CurrentVerdict, Minute, Result, Tally, UsualHour
 from probes.rule import BASELINE_DAYS, BURN_OVER_S_MAX, LATENCY_OVER_S, Rule, quorum
+from probes.sight import TELLING
 from probes.words import BAD, Word
 
 PULSE: Final = "minutes"
@@ -26,10 +28,10 @@ HOURS_AT_ONCE_MAX: Final = 10
 # A percentile of fewer runs says little about the hour.
 HOUR_RUNS_MIN: Final = 20
 
-TOLD: Final = Q(first_outcome__in=[Outcome.OK, Outcome.SLOW, Outcome.TARGET_FAIL])
+TOLD: Final = Q(first_outcome__in=TELLING)
 FAILED: Final = Q(first_outcome=Outcome.TARGET_FAIL)
 # A run that was tried twice took its first attempt and a wait besides.
-GOOD: Final = Q(outcome__in=[Outcome.OK, Outcome.SLOW], attempts=1)
+AT_ONCE: Final = Q(outcome__in=GOOD, attempts=1)
 
 
 def count(now: datetime) -> None:
@@ -68,7 +70,7 @@ def _make_tallies() -> None:
 
 def _count_minute(minute: datetime) -> None:
     """Count what began in a minute, all checks in one query."""
-    over = GOOD & Q(total_ms__gt=F("of_check__tally__limit_ms"))
+    over = AT_ONCE & Q(total_ms__gt=F("of_check__tally__limit_ms"))
     counts = (
         Result.objects.filter(at__gte=minute, at__lt=minute + MINUTE)
         .order_by()
@@ -76,7 +78,7 @@ def _count_minute(minute: datetime) -> None:
         .annotate(
             tried=Count("pk", filter=TOLD),
             failures=Count("pk", filter=FAILED),
-            good=Count("pk", filter=GOOD),
+            good=Count("pk", filter=AT_ONCE),
             over=Count("pk", filter=over),
         )
     )
@@ -184,7 +186,7 @@ def _count_hour(check: Check, hour: datetime) -> None:
     troubled = CurrentVerdict.objects.filter(of_check=check, word__in=[*BAD, Word.UNKNOWN])
     if troubled.exists():
         return
-    good = Result.objects.filter(GOOD, of_check=check, at__gte=hour, at__lt=hour + HOUR)
+    good = Result.objects.filter(AT_ONCE, of_check=check, at__gte=hour, at__lt=hour + HOUR)
     runs = good.count()
     if runs < HOUR_RUNS_MIN:
         return

@@ -7,13 +7,13 @@ from typing import Final
 
 from probes import reasoning
 from probes.baseline import Latency, is_over
+from probes.facts import GOOD
 from probes.kinds import Outcome, Watch
 from probes.policy import VETO_S, Night, Publish, deadline, is_proof
 from probes.ratio import Burn
 from probes.rule import BLIND_AFTER_S, Rule, blind_after_s, quorum, window_s
 from probes.sight import (
     FAILING,
-    GOOD,
     TELLING,
     Mark,
     Result,

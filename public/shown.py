@@ -62,7 +62,7 @@ def views(
     zone, revision = wire.zone_of(snapshot.page.time_zone), statusapi.revision(snapshot)
     return tuple(
         View(
-            snapshot,
+            snapshot.told_in(code),
             Moments(snapshot.now, zone, code),
             f"/{code}" if number else "",
             versions,

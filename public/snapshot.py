@@ -1,7 +1,7 @@
 """One moment of everything the public may read: the only place that queries for the public."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -70,6 +70,12 @@ class Snapshot:
     unshown: tuple[int, ...]  # row ids of updates in it that the page has not shown yet
     latency: tuple[tuple[str, tuple[Series, ...]], ...] = ()  # component slug -> its checks
     told: tuple[tuple[str, tuple[Told, ...]], ...] = ()  # incident uid -> channels, when allowed
+
+    def told_in(self, language: str) -> "Snapshot":
+        """Return the same with the words that operators wrote in `language`, where they wrote some."""
+        told = tuple(one.told_in(language) for one in self.incidents)
+        changed = any(one is not other for one, other in zip(told, self.incidents, strict=True))
+        return replace(self, incidents=told) if changed else self
 
     @property
     def realtime(self) -> tuple[IncidentFact, ...]:

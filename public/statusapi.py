@@ -118,7 +118,8 @@ def banners(
     yield "banner.json", encode(banner(snapshot, first, valid_for_s))
     for language in sorted({*LANGUAGES, *snapshot.page.languages}):
         if language.replace("-", "").isalnum():
-            yield f"banner.{language}.json", encode(banner(snapshot, language, valid_for_s))
+            told = snapshot.told_in(language)
+            yield f"banner.{language}.json", encode(banner(told, language, valid_for_s))
 
 
 def banner(snapshot: Snapshot, language: str, valid_for_s: int = BANNER_VALID_FOR_S) -> Json:

@@ -83,7 +83,7 @@ def read(raw: dict[str, str]) -> Environ:
     redis_url = raw.get("REDIS_URL") or f"unix://{embedded.socket_path(data_dir)}"
     _address(raw, "REDIS_URL", "redis", "rediss", "unix")
     _address(raw, "CELERY_BROKER_URL", "redis", "rediss", "redis+socket", "amqp", "amqps")
-    for name in ("HEARTBEAT_URL", "WEBSUB_HUB", "SENTRY_DSN"):
+    for name in ("HEARTBEAT_URL", "WEBSUB_HUB", "SENTRY_DSN", "OTEL_EXPORTER_OTLP_ENDPOINT"):
         _address(raw, name, "https", "http")
     return Environ(
         # Channels sign and encrypt with keys of ours, made or given.
@@ -287,6 +287,17 @@ def _field_keys(text: str) -> tuple[bytes, ...]:
     return keys
 
 
+# A machine that vanishes closes no connection. After 25 s without a sign of life we look for the server elsewhere, and
+# the server lets go of the rows that we had locked: without that, those people would wait for two hours.
+VANISHED: dict[str, object] = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,  # ms
+    "options": "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3",
+}
+
+
 def _databases(url: str) -> dict[str, dict[str, Any]]:
     try:
         config = django_environ.Env.db_url_config(url)
@@ -302,7 +313,11 @@ def _databases(url: str) -> dict[str, dict[str, Any]]:
         }
         config["CONN_MAX_AGE"] = None
     elif "postgresql" in engine:
-        config.setdefault("OPTIONS", {}).setdefault("connect_timeout", CONNECT_TIMEOUT_S)
+        config["OPTIONS"] = {
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            **VANISHED,
+            **config.get("OPTIONS", {}),
+        }
         config["CONN_MAX_AGE"] = None
         config["CONN_HEALTH_CHECKS"] = True
     else:
@@ -321,6 +336,8 @@ except channels.Misconfigured as error:
 CHANNELS: dict[str, tuple[str, str]] = {
     name: (channel.label, channel.address_kind.value) for name, channel in OPEN_CHANNELS.items()
 }
+# Who tells a person what did not reach them: subscribers/mishaps.py.
+MISHAPS_OF_A_PERSON = "notifications.mishaps.of_person"
 
 SECRET_KEY = ENVIRON.secret_key
 FIELD_KEYS = ENVIRON.field_keys
@@ -512,3 +529,12 @@ if ENVIRON.sentry_dsn:
 
     # No bodies, no addresses, no query strings: session ids travel in them .
     sentry_sdk.init(dsn=ENVIRON.sentry_dsn, send_default_pii=False, max_request_body_size="never")
+
+if ENVIRON.raw.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+    try:
+        from statuspage import telemetry
+    except ModuleNotFoundError as error:
+        raise BadSetting(
+            "OTEL_EXPORTER_OTLP_ENDPOINT needs the packages of requirements-otel.txt; install them or leave it out"
+        ) from error
+    telemetry.start()

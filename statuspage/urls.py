@@ -16,3 +16,4 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *public.views.urlpatterns,  # /report
     *desk.urls.urlpatterns,  # /desk /v1 /intake /health /metrics
 ]
+handler403 = "desk.policies.refused"

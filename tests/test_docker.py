@@ -1,5 +1,6 @@
 """The image and its composition, as far as they can be judged without a container engine."""
 
+import json
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from compose_spec import PyCompose
 
 from public import serve
 
@@ -22,6 +24,7 @@ NGINX = (DOCKER / "nginx.conf").read_text(encoding="utf-8")
 COMPOSE_TEXT = (DOCKER / "compose.yaml").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_TEXT)  # Any: YAML
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+FAR: dict[str, Any] = yaml.safe_load((DOCKER / "prober.yaml").read_text(encoding="utf-8"))
 OURS = sorted(name for name, service in SERVICES.items() if "build" in service)
 ROOMS = (
     "statuspage",
@@ -158,6 +161,55 @@ def test_database_and_broker_are_in_a_network_without_a_way_out() -> None:
 def test_the_prober_knows_no_key_and_no_database() -> None:
     assert "environment" not in SERVICES["prober"]
     assert "networks" not in SERVICES["prober"]  # not in `store`
+
+
+def test_a_far_prober_is_the_same_prober_and_knows_its_token_only() -> None:
+    far, near = FAR["services"]["prober"], SERVICES["prober"]
+    same = ("image", "build", "init", "read_only", "tmpfs", "cap_drop", "security_opt", "restart", "env_file", "logging")  # fmt: skip
+    assert {name: far[name] for name in same} == {name: near[name] for name in same}
+    assert list(FAR["services"]) == ["prober"]
+    assert list(far["environment"]) == ["PROBE_TOKEN"]
+    assert "ports" not in far
+    assert list(FAR["volumes"]) == [mount.split(":")[0] for mount in far["volumes"]]
+    assert [word.partition(":?")[0] for word in far["command"] if "$" in word] == [
+        "https://${SITE_HOST",
+        "${LOCATION",
+    ]
+
+
+@pytest.mark.parametrize("path", sorted(DOCKER.glob("*.yaml")), ids=lambda path: path.name)
+def test_a_composition_is_what_the_specification_of_compose_takes(path: Path) -> None:
+    _as_an_engine_reads(path.read_text(encoding="utf-8")).validate()
+
+
+def test_a_composition_with_a_wrong_word_is_refused() -> None:
+    text = COMPOSE_TEXT.replace("read_only: true", "read_only: perhaps")
+    with pytest.raises(ValueError, match="expected a boolean"):
+        _as_an_engine_reads(text)
+
+
+def _as_an_engine_reads(text: str) -> PyCompose:
+    """Put the variables in and resolve the anchors, as an engine does before it looks at the words."""
+    told = re.sub(r"\$\{\w+(?::-([^}]*))?(?::\?[^}]*)?\}", lambda found: found[1] or "told", text)
+    return PyCompose.from_json(json.dumps(yaml.safe_load(told)))
+
+
+def test_hadolint_finds_nothing() -> None:
+    hadolint = Path(sys.executable).parent / "hadolint"
+    done = subprocess.run(
+        [str(hadolint), str(DOCKER / "Dockerfile")],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
+
+
+def test_hadolint_finds_what_is_wrong(tmp_path: Path) -> None:
+    wrong = tmp_path / "Dockerfile"
+    wrong.write_text("FROM python\nRUN cd /tmp && sudo true\n", encoding="utf-8")
+    hadolint = Path(sys.executable).parent / "hadolint"
+    done = subprocess.run([str(hadolint), str(wrong)], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "DL3006" in done.stdout  # the image's version is not pinned
 
 
 def test_every_volume_is_declared_and_only_the_clock_and_the_watchdog_write_the_page() -> None:

@@ -71,6 +71,9 @@ class IncidentWords(Schema):
     what_to_do: str = Field(default="", max_length=BODY_CHARS_MAX)
     next_update_by: Moment | None = None
     social: bool | None = None
+    translations: dict[str, dict[str, str]] = Field(
+        default_factory=dict, description="language -> name, body, what_to_do in it"
+    )
 
     @property
     def statuses(self) -> dict[str, ComponentStatus]:
@@ -136,7 +139,7 @@ def create_incident(request: HttpRequest, page_id: str, body: IncidentIn) -> Ans
         scheduled_until=_aware(page, words.scheduled_until), auto_in_progress=words.opens_itself is not False,
         auto_completed=words.closes_itself is not False, social=words.social is not False, backfilled=backfilled,
         audience=words.audience, custom_tweet=words.custom_tweet, metadata=words.metadata, actor=actor(request),
-        key=idempotency_key(request), now=timezone.now(),
+        key=idempotency_key(request), translations=words.translations, now=timezone.now(),
     )  # fmt: skip
     return Answer(201, shapes.incident_of(incident.uid, page))
 
@@ -339,7 +342,7 @@ def _post(request: HttpRequest, page: Page, incident: Incident, words: IncidentW
         return
     services.publish_update(
         incident, status=status, audience=words.audience, impact=words.impact_override, actor=who, now=now,
-        custom_tweet=words.custom_tweet, key=idempotency_key(request), **said,
+        custom_tweet=words.custom_tweet, translations=words.translations, key=idempotency_key(request), **said,
     )  # fmt: skip
 
 

@@ -58,6 +58,8 @@ PROVIDERS = {
     "sparkpost": Provider(("api_key",), 500),
     "unisender_go": Provider(("api_key",), 1),
 }
+# Who tells of each mail that arrived; Mandrill says only "sent" (docs/reference.md, "What mail providers tell").
+REPORTING = frozenset(PROVIDERS) - {"mandrill", "scaleway"}
 
 
 class EspLine:

@@ -14,7 +14,7 @@ from notifications.channels import (
     accepted,
     unknown,
 )
-from notifications.messages import Notice, cut, gsm7, say, sentences, sms_segments
+from notifications.messages import N_, Notice, cut, gsm7, say, sentences, sms_segments
 
 NAME = "sms"
 LABEL = "Text message"
@@ -45,8 +45,9 @@ class Sms:
     group: int = 1
 
     def send(self, notice: Notice, batch: Iterator[Recipient]) -> Iterator[tuple[str, Outcome]]:
-        text = sms_text(notice)
+        plain = sms_text(notice)
         for recipient in batch:
+            text = sms_text(notice, recipient.heard_url) if recipient.heard_url else plain
             yield recipient.delivery, self._send_one(notice, text, recipient)
 
     def check(self) -> Checked:
@@ -107,20 +108,38 @@ def parts(notice: Notice) -> int:
     return sms_segments(sms_text(notice))[1]
 
 
-def sms_text(notice: Notice) -> str:
+def sms_text(notice: Notice, heard_url: str = "") -> str:
     """Return the text: state, what to do, when we speak next, link; in one part where the words allow it.
 
     Left out first is what the page says as well: how to stop, then further sentences of what to do. The state, the first
-    thing to do, the promise and the link stay, if need be in two parts.
+    thing to do, the promise and the link stay, if need be in two parts. With `heard_url` its reader is told how to
+    answer, by a word and by that link; by the word alone where both do not fit.
     """
+    for answer in _answers(notice, heard_url):
+        if text := _fitting(notice, answer):
+            return text
+    shortest = [*_answers(notice, heard_url)][-2:][0]
+    return _cut_to_fit(notice, shortest)
+
+
+def _answers(notice: Notice, heard_url: str) -> Iterator[str]:
+    """Return how to say "heard", from the longest to nothing."""
+    if heard_url:
+        yield gsm7(say(notice.language, N_("Heard? Reply OK, or: {link}"), link=heard_url))
+        yield gsm7(say(notice.language, N_("Heard? Reply OK.")))
+    yield ""
+
+
+def _fitting(notice: Notice, answer: str) -> str:
+    """Return the fullest text with `answer` in the fewest parts, "" where none fits."""
     if notice.discreet:
-        return _joined(f"{gsm7(notice.subject)}.", notice.url)
-    texts = list(_from_full_to_short(notice))
+        return _joined(f"{gsm7(notice.subject)}.", notice.url, answer)
+    texts = [_joined(text, answer) for text in _from_full_to_short(notice)]
     for parts in range(1, PARTS_MAX + 1):
         for text in texts:
             if sms_segments(text)[1] <= parts:
                 return text
-    return _cut_to_fit(notice)
+    return ""
 
 
 def _from_full_to_short(notice: Notice) -> Iterator[str]:
@@ -146,11 +165,11 @@ def _actions(notice: Notice) -> list[str]:
     return what_to_do + what_is if notice.final else what_to_do or what_is[:1]
 
 
-def _cut_to_fit(notice: Notice) -> str:
+def _cut_to_fit(notice: Notice, answer: str) -> str:
     """Return head and action cut short, the link whole: a text in a script of 67 characters a part, or a wordy one."""
     words = _joined(_head(notice), gsm7(notice.what_to_do))
     for limit in range(min(len(words), SMS_CHARS_MAX), 0, -5):
-        text = _joined(gsm7(cut(words, limit)), notice.url)
+        text = _joined(gsm7(cut(words, limit)), notice.url, answer)
         if sms_segments(text)[1] <= PARTS_MAX:
             return text
     return notice.url

@@ -28,7 +28,7 @@ from notifications.channels import (
     retry,
     unknown,
 )
-from notifications.messages import Notice, cut
+from notifications.messages import Notice, cut, say
 
 NAME = "webpush"
 LABEL = "Notification in this browser"
@@ -66,10 +66,21 @@ class WebPush:
         return public_key(self.vapid)
 
     def send(self, notice: Notice, batch: Iterator[Recipient]) -> Iterator[tuple[str, Outcome]]:
-        text = json.dumps(message(notice), ensure_ascii=False, separators=(",", ":")).encode()
+        plain = _text(notice)
         with ThreadPoolExecutor(max_workers=ABREAST) as pool:
             while row := list(islice(batch, ABREAST)):
-                waiting = [(one, pool.submit(self._push, notice, text, one)) for one in row]
+                waiting = [
+                    (
+                        one,
+                        pool.submit(
+                            self._push,
+                            notice,
+                            _text(notice, one.heard_url) if one.heard_url else plain,
+                            one,
+                        ),
+                    )
+                    for one in row
+                ]
                 for one, future in waiting:
                     yield one.delivery, future.result()
 
@@ -156,8 +167,13 @@ def topic(thread: str) -> str:
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()[:TOPIC_CHARS_MAX]
 
 
-def message(notice: Notice) -> dict[str, Any]:  # Any: JSON.
-    """Return what the service worker shows; `tag` makes a second copy invisible."""
+def _text(notice: Notice, heard_url: str = "") -> bytes:
+    said = message(notice, heard_url)
+    return json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def message(notice: Notice, heard_url: str = "") -> dict[str, Any]:  # Any: JSON.
+    """Return what the service worker shows; `tag` makes a second copy invisible, `heard` is where its button posts to."""
     return {
         "title": notice.subject,
         "body": cut(notice.short, TEXT_CHARS_MAX),
@@ -167,6 +183,8 @@ def message(notice: Notice) -> dict[str, Any]:  # Any: JSON.
         "lang": notice.language,
         "urgent": notice.critical and not notice.final,
         "confirm": notice.url if notice.confirms else "",
+        "heard": heard_url,
+        "heard_label": say(notice.language, "I have heard this") if heard_url else "",
     }
 
 

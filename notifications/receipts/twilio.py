@@ -24,8 +24,6 @@ from subscribers import services as people
 from subscribers.models import Subscription
 
 BYTES_MAX = 16_384  # Twilio's callbacks are below 2 KB, a text of ten parts included
-# Twilio says the last of a message within hours; what comes for an older delivery was recorded and is played back.
-LATE_MAX = timedelta(hours=48)
 # A call is over within minutes; its keys were not pressed the next day.
 KEYS_LATE_MAX = timedelta(minutes=30)
 # Twilio asks again at once, within this time, when our answer is lost.

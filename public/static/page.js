@@ -27,12 +27,13 @@
     return pattern.replace("{days}", Math.floor(h / 24)).replace("{hours}", h % 24);
   };
 
-  // Making a formatter costs more than all that it formats on a page: three are enough.
+  // Making a formatter costs more than all that it formats on a page: one each for today, this year, and long ago, if needed.
   const clock = { hour: "2-digit", minute: "2-digit", timeZoneName: "short" };
-  const formats = ["today", "this year", "long ago"].map((_, far) => {
+  const formats = [];
+  const format = (far) => {
     const day = far ? { day: "numeric", month: "short" } : {};
-    return new Intl.DateTimeFormat(locale, { ...day, ...(far > 1 ? { year: "numeric" } : {}), ...clock });
-  });
+    return (formats[far] ??= new Intl.DateTimeFormat(locale, { ...day, ...(far > 1 ? { year: "numeric" } : {}), ...clock }));
+  };
 
   function local(root) {
     const here = new Date(now());
@@ -40,7 +41,7 @@
       const at = new Date(time.dateTime);
       if (isNaN(at)) continue;
       const far = at.toDateString() === here.toDateString() ? 0 : at.getFullYear() === here.getFullYear() ? 1 : 2;
-      time.textContent = formats[far].format(at);
+      time.textContent = format(far).format(at);
       time.tabIndex = 0; // UTC stands in its title
     }
     const zone = document.querySelector("[data-zone]");

@@ -17,20 +17,35 @@ async function show(said) {
     lang: said.lang,
     renotify: !isCopy,
     requireInteraction: Boolean(said.urgent),
-    data: { url: said.url, sequence: said.sequence },
+    actions: said.heard ? [{ action: "heard", title: said.heard_label }] : [],
+    data: { url: said.url, sequence: said.sequence, heard: said.heard || "" },
   });
 }
 
 async function confirm(said) {
-  if (!said.confirm) return;
-  const url = new URL(said.confirm, self.location.origin);
+  if (said.confirm) await post(said.confirm);
+}
+
+async function post(link) {
+  const url = new URL(link, self.location.origin);
   // A link leads home or nowhere.
-  if (url.origin === self.location.origin) await fetch(url, { method: "POST" });
+  return url.origin === self.location.origin ? fetch(url, { method: "POST" }) : null;
+}
+
+async function heard(link) {
+  let answer = null;
+  try { answer = await post(link); } catch (error) { /* no net: the page asks once more */ }
+  if (!answer || !answer.ok) await self.clients.openWindow(link);
 }
 
 self.addEventListener("notificationclick", (event) => {
   event.notification.close();
-  const url = event.notification.data && event.notification.data.url;
+  const data = event.notification.data || {};
+  if (event.action === "heard" && data.heard) {
+    event.waitUntil(heard(data.heard));
+    return;
+  }
+  const url = data.url;
   if (url) event.waitUntil(self.clients.openWindow(url));
 });
 

@@ -11,7 +11,7 @@ from django.utils.translation import gettext
 
 from incidents import reads
 from incidents.models import Component
-from subscribers import addresses, contacts, doorstep, exporting, services
+from subscribers import addresses, contacts, doorstep, exporting, mishaps, services
 from subscribers.addresses import Kind
 from subscribers.forms import (
     AddForm,
@@ -227,6 +227,7 @@ def _page(desk: _Desk, changed: str, problems: Problems) -> HttpResponse:
         quiet_until=f"{person.quiet_until:%H:%M}" if person.quiet_until else "",
         hours=range(24),
         paused_until=shown.local(paused, person) if paused and paused > desk.now else "",
+        mishaps=[shown.mishap(one, person) for one in mishaps.of_person(person.pk, desk.now)],
         contacts=[shown.contact(one) for one in person.contacts.select_related("subscription").order_by("position", "id")],
         can_contact="voice" in offered or "sms" in offered,
         offered=[

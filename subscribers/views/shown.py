@@ -11,6 +11,7 @@ from django.utils.translation import gettext, gettext_noop
 from incidents import reads
 from incidents.models import Component
 from subscribers import addresses, services
+from subscribers.mishaps import Mishap
 from subscribers.models import Contact, State, Subscriber, Subscription
 
 # What the channel files call themselves, marked for the catalogues: a channel knows no reader's language.
@@ -64,6 +65,16 @@ def contact(found: Contact) -> dict[str, Any]:
         "label": label(subscription.channel),
         "address": masked(subscription, services.address_of(subscription)),
         "is_pending": subscription.state == State.PENDING,
+    }
+
+
+def mishap(found: Mishap, person: Subscriber) -> dict[str, Any]:
+    return {
+        "at": local(found.at, person),
+        "label": label(found.channel),
+        "about": found.about,
+        "why": found.why,
+        "instead": label(found.instead) if found.instead else "",
     }
 
 

@@ -29,7 +29,7 @@ def test_a_program_that_is_missing_is_named_with_its_package() -> None:
 
 @pytest.mark.slow
 def test_agent_bare_client_and_peer_probe_the_same_server(tmp_path: Path) -> None:
-    found = probes.run(minutes=0.1, rounds=1, round_s=1)
+    found = probes.run(minutes=0.25, rounds=1, round_s=1)
 
     figures = found["figures"]
     assert json.loads(json.dumps(found)) == found

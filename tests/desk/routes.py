@@ -46,6 +46,7 @@ DESK = [
     ("GET", "/desk/incidents/{over}/reopen", "rpo"),
     ("GET", "/desk/look/email?of=declare:", "rpo"),
     ("GET", "/desk/look/page?of=declare:", "rpo"),
+    ("GET", "/desk/look/banner?of=declare:", "rpo"),
     ("POST", "/desk/drafts/{draft}/publish", "po"),
     ("POST", "/desk/drafts/{draft}/veto", "rpo"),
     ("POST", "/desk/follow-ups/{follow_up}/publish", "po"),

@@ -130,6 +130,19 @@ def test_an_incident_is_declared_and_sets_its_components(call: Caller) -> None:
     assert follow.status == ComponentStatus.MAJOR_OUTAGE
 
 
+def test_a_text_in_a_further_language_is_kept_and_a_wrong_one_refused(call: Caller) -> None:
+    words: dict[str, object] = {"name": "Down", "body": "We look."}
+    said = {"es": {"body": "Miramos."}}
+    answer = call("POST", "/incidents", {"incident": words | {"translations": said}})
+    assert answer.status_code == 201
+    assert Update.objects.get().translations == said
+    answer = call(
+        "POST", "/incidents", {"incident": words | {"translations": {"Spanish": said["es"]}}}
+    )
+    assert answer.status_code == 422
+    assert "is not a language" in answer.content.decode()
+
+
 def test_a_form_declares_as_json_does(call: Caller) -> None:
     follow, login = world.component(), world.component("login")
     form = urlencode(

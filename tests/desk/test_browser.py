@@ -54,6 +54,9 @@ def test_an_incident_is_declared_previewed_published_and_followed(screen: Page) 
     screen.select_option(f"select[name=component_{follow.pk}]", "major_outage")
     screen.wait_for_selector("text=Publish: 1 address")
     assert "Do not rely on any app." in screen.inner_text("#outlook")
+    banner = banner_of(screen)
+    assert "Readings and alerts" in banner or "Follow" in banner
+    assert "Do not rely on any app." in banner
     screen.click("button.danger")
     screen.wait_for_url("**/desk/incidents/**")
     assert Incident.objects.get().published_at
@@ -62,6 +65,16 @@ def test_an_incident_is_declared_previewed_published_and_followed(screen: Page) 
     outbox.fan_out(later)
     screen.goto("/desk/")
     screen.wait_for_selector("text=0 accepted, 1 waiting, 0 failed")
+
+
+def banner_of(screen: Page) -> str:
+    """Return what an app's banner would say, drawn by its own script from what is typed."""
+    with screen.expect_popup() as opened:
+        screen.click("text=The banner in an app")
+    opened.value.wait_for_selector("status-banner[state=outage]")
+    said = opened.value.evaluate("document.querySelector('status-banner').shadowRoot.textContent")
+    opened.value.close()
+    return str(said)
 
 
 def test_a_draft_is_vetoed_with_one_thumb_and_nothing_is_wider_than_the_screen(

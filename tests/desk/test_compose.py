@@ -167,6 +167,23 @@ def test_a_template_fills_in_text_and_components(ann: Client) -> None:
     assert form[f"component_{follow.pk}"].value() == "partial_outage"
 
 
+def test_further_languages_of_the_page_can_be_written_and_a_template_brings_its_own(
+    ann: Client,
+) -> None:
+    assert "body_in_es" not in ann.get(DECLARE).context["form"].fields
+    page = world.page()
+    page.languages = ["en", "es"]
+    page.save()
+    Template.objects.create(
+        page=page, slug="down", name="Down", body="We look.", translations={"es": {"body": "Miramos."}}
+    )  # fmt: skip
+    form = ann.get(DECLARE, {"template": "down"}).context["form"]
+    assert form["body_in_es"].value() == "Miramos."
+
+    assert ann.post(DECLARE, declaration(ann, body_in_es="Lo miramos.")).status_code == 302
+    assert Update.objects.get().translations == {"es": {"body": "Lo miramos."}}
+
+
 def test_the_outlook_names_people_parts_and_what_makes_a_text_dear(
     ann: Client, settings: Any
 ) -> None:
@@ -188,6 +205,16 @@ def test_mail_and_page_are_drawn_from_what_is_typed(ann: Client) -> None:
         assert "Words that only I have seen." in text(answer)
         assert "sandbox" in answer["Content-Security-Policy"]
         assert "script-src" not in answer["Content-Security-Policy"]
+
+
+def test_the_banner_is_drawn_by_its_own_script_from_what_is_typed(ann: Client) -> None:
+    ann.post(f"{DECLARE}/keep", declaration(ann))
+    answer = ann.get("/desk/look/banner", {"of": "declare:"})
+    assert "Followers%20may%20not%20receive%20readings" in text(answer)
+    assert "connect-src data:;" in answer["Content-Security-Policy"]
+    assert "unsafe" not in answer["Content-Security-Policy"]
+    ann.post(f"{DECLARE}/keep", declaration(ann, body=""))
+    assert "Nothing to show yet" in text(ann.get("/desk/look/banner", {"of": "declare:"}))
 
 
 def test_an_unfinished_form_says_what_is_missing(ann: Client) -> None:

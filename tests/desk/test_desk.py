@@ -14,6 +14,7 @@ from desk.roles import Role
 from incidents import services
 from incidents.lifecycle import Audience, ComponentStatus, Status
 from incidents.models import AuditEntry, Component, Incident, Template, Update
+from probes.models import Check, CurrentVerdict
 from tests import world
 from tests.desk import staff
 
@@ -322,3 +323,20 @@ def test_the_brake_halts_a_broadcast(ann: Client) -> None:
 )  # fmt: skip
 def test_spans_are_said_as_people_say_them(seconds: int, said: str) -> None:
     assert words.span(timedelta(seconds=seconds)) == said
+
+
+def test_a_certificate_about_to_end_is_a_standing_warning(client: Client) -> None:
+    staff.ann(client)
+    check = Check.objects.create(
+        page=world.page(),
+        slug="cert",
+        kind="tls",
+        interval_s=3600,
+        timeout_s=5,
+        locations=["local"],
+    )
+    row = CurrentVerdict.objects.create(of_check=check, component=world.component(), word="up")
+    assert "Certificate, check" not in client.get("/desk/").content.decode()
+    why = "the certificate ends on 2026-12-01, in 4 days, expected 14 or more"
+    CurrentVerdict.objects.filter(pk=row.pk).update(word="degraded", reasoning=why)
+    assert f"Certificate, check “cert”: {why}" in client.get("/desk/").content.decode()

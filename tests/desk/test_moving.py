@@ -124,8 +124,8 @@ def test_a_row_that_differs_is_named_and_nothing_is_called_moved(
 
 def test_a_running_installation_is_not_moved(installation: Installation, tmp_path: Path) -> None:
     script = (
-        "from django.utils import timezone; from incidents.models import Pulse; "
-        "Pulse.objects.create(name='probes', at=timezone.now(), note={})"
+        "from datetime import timedelta; from django.utils import timezone; from incidents.models import Pulse; "
+        "Pulse.objects.create(name='probes', at=timezone.now() + timedelta(hours=1), note={})"
     )
     installation.manage("shell", "-c", script)
 

@@ -32,7 +32,8 @@ policies:
 alerts:
   - {match: {component: follow, severity: critical}, component: follow, publish: auto, template: down}
 templates:
-  - {slug: down, name: Follow is down, impact: critical, body: "We look.", what_to_do: "Check.", next_update_in_s: 1200}
+  - {slug: down, name: Follow is down, impact: critical, body: "We look.", what_to_do: "Check.", next_update_in_s: 1200,
+     translations: {es: {name: Follow no funciona, body: "Miramos."}}}
 """
 
 

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -61,6 +61,8 @@ class Process:
     env: dict[str, str]
     log: Path
     popen: subprocess.Popen[bytes] | None = None
+    # Puts its command on another machine: tests/faults/lan.py.
+    placed: Callable[[Sequence[str]], list[str]] = list
 
     @property
     def pid(self) -> int:
@@ -113,12 +115,16 @@ class House:
 
     # --- processes ---
 
-    def start(self, kind: str, *, name: str = "", ready: bool = True, **faults: Any) -> Process:
+    def start(
+        self, kind: str, *, name: str = "", ready: bool = True,
+        placed: Callable[[Sequence[str]], list[str]] = list, **faults: Any,
+    ) -> Process:  # fmt: skip
         """Start what the supervisor calls `kind`, as it would; `faults` are tests/faults/entry.py's."""
         name = name or kind
         told = {"ready": str(self.folder), "mutant": self.mutant, **faults}
         env = self.env | {"FAULTS": json.dumps(told), "FAULTS_NAME": f"{name}.ready"}
-        process = Process(name, self.plan[kind], env, self.folder / f"{name}.log")
+        log = self.folder / f"{name}.log"
+        process = Process(name, self.plan[kind], env, log, placed=placed)
         self.running.append(process)
         self.start_again(process, ready=ready)
         return process
@@ -131,7 +137,7 @@ class House:
         mark.unlink(missing_ok=True)
         with process.log.open("ab") as log:
             process.popen = subprocess.Popen(
-                [python, "-m", "tests.faults.entry", module, *arguments], env=process.env, cwd=ROOT,
+                process.placed([python, "-m", "tests.faults.entry", module, *arguments]), env=process.env, cwd=ROOT,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=process.child.fds,
                 start_new_session=True,
             )  # fmt: skip
@@ -261,7 +267,7 @@ def people(channel: str, number: int) -> list[str]:
 @contextmanager
 def opened(
     postgres: Postgres, folder: Path, cast: Mapping[str, int], *, mutant: str = "", sql: str = "",
-    environ: Mapping[str, str] | None = None, social: bool = False,
+    environ: Mapping[str, str] | None = None, social: bool = False, mail_at: str = "127.0.0.1",
 ) -> Iterator[House]:  # fmt: skip
     """Open a house whose people are `cast` (channel -> number); nothing but broker and providers run yet."""
     with ExitStack() as stack:
@@ -271,7 +277,7 @@ def opened(
         listener = supervisor.listen("127.0.0.1", 0)
         stack.callback(listener.close)
         site = f"http://{supervisor.address(listener)}"
-        mailbox = stack.enter_context(mailboxes.running())
+        mailbox = stack.enter_context(mailboxes.running(host=mail_at))
         own = Credentials.from_environ(os.environ)
         providers = stack.enter_context(
             stand_ins.running(own, replies_url=f"{site}/receipts/twilio")

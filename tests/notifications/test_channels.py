@@ -34,6 +34,7 @@ from notifications.channels import (
     facebook,
     sms,
     voice,
+    webpush,
     x,
 )
 from notifications.messages import sms_segments, weighted_length
@@ -478,6 +479,37 @@ def test_a_long_text_message_keeps_the_first_thing_to_do_the_promise_and_the_lin
     assert "Check the wearer's own device." in text
     assert "Next update by 02:30 EST." in text
     assert text.endswith("https://status.example.org/incidents/abc123")
+
+
+HEARD = "https://status.example.org/receipts/heard/123-AAAAAAAAAAAAAAAAAAAAAA"
+
+
+def test_a_text_to_who_would_be_called_says_how_to_answer() -> None:
+    text = sms.sms_text(notice(), HEARD)
+    assert "Check the wearer's own device." in text
+    assert text.endswith(f"Heard? Reply OK, or: {HEARD}")
+    assert sms_segments(text) == ("GSM-7", 2)
+    assert HEARD in sms.sms_text(
+        notice(what_to_do=f"Check the wearer's own device. {WORDY}"), HEARD
+    )
+    for language in ("es", "fr", "de"):
+        text = sms.sms_text(notice(language=language), HEARD)
+        assert (text.endswith(HEARD), sms_segments(text)) == (True, ("GSM-7", 2))
+    assert "Reply OK" not in sms.sms_text(notice())
+
+
+def test_where_the_link_does_not_fit_the_word_alone_is_asked_for() -> None:
+    """In a script of 67 characters a part."""
+    text = sms.sms_text(notice(headline="Читання не надходять", what_to_do=""), HEARD)
+    assert HEARD not in text
+    assert "Reply OK." in text
+    assert sms_segments(text)[1] <= sms.PARTS_MAX
+
+
+def test_a_push_has_a_button_only_where_an_answer_is_waited_for() -> None:
+    asks, says = webpush.message(notice(), HEARD), webpush.message(notice())
+    assert (asks["heard"], asks["heard_label"]) == (HEARD, "I have heard this")
+    assert (says["heard"], says["heard_label"]) == ("", "")
 
 
 @pytest.mark.parametrize("rig", ["voice"], indirect=True)

@@ -367,6 +367,57 @@ def test_an_event_moves_its_delivery(
     assert READER not in delivery.why
 
 
+def svix(posted: Posted, key: str, *, at: datetime = NOW) -> Posted:
+    """https://docs.svix.com/receiving/verifying-payloads/how-manual: HMAC over id, time and body."""
+    stamp = str(int(at.timestamp()))
+    mac = hmac.new(
+        base64.b64decode(key.removeprefix("whsec_")),
+        b"msg_1." + stamp.encode() + b"." + posted.body,
+        hashlib.sha256,
+    )
+    signature = f"v1,{base64.b64encode(mac.digest()).decode()}"
+    return Posted(
+        posted.body, {"svix-id": "msg_1", "svix-timestamp": stamp, "svix-signature": signature}
+    )
+
+
+SVIX_KEYS = [f"whsec_{base64.b64encode(bytes([number]) * 24).decode()}" for number in (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("signed_with", "late", "status", "becomes"),
+    [
+        pytest.param(SVIX_KEYS[0], timedelta(), 200, "delivered", id="ours"),
+        pytest.param(SVIX_KEYS[1], timedelta(), 403, "accepted", id="another key"),
+        pytest.param(SVIX_KEYS[0], timedelta(minutes=6), 403, "accepted", id="recorded"),
+    ],
+)
+def test_resends_own_signature_is_checked(
+    signed_with: str,
+    late: timedelta,
+    status: int,
+    becomes: str,
+    delivery: Delivery,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    configured("resend", monkeypatch)
+    monkeypatch.setitem(settings.ENVIRON.raw, "EMAIL_WEBHOOK_SECRET", SVIX_KEYS[0])
+    now = datetime.now(UTC)
+    assert post("resend", svix(resend("delivered"), signed_with, at=now - late)) == status
+    delivery.refresh_from_db()
+    assert delivery.state == becomes
+
+
+def test_with_resends_key_a_password_opens_nothing(
+    delivery: Delivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured("resend", monkeypatch)
+    monkeypatch.setitem(settings.ENVIRON.raw, "EMAIL_WEBHOOK_SECRET", SVIX_KEYS[0])
+    given = base64.b64encode(SVIX_KEYS[0].encode()).decode()
+    plain = resend("delivered")
+    assert post("resend", Posted(plain.body, {"Authorization": f"Basic {given}"})) == 403
+
+
 @pytest.mark.parametrize("provider", sorted(MAKERS))
 def test_a_bounce_for_today_suppresses_nobody(
     provider: str, delivery: Delivery, monkeypatch: pytest.MonkeyPatch

@@ -9,7 +9,7 @@ from django.test import Client
 from twilio.request_validator import RequestValidator
 
 from notifications import sending
-from notifications.models import Delivery, DeliveryState, Reply, Turned
+from notifications.models import Delivery, DeliveryState, Reply, Turned, Wake
 from notifications.receipts import twilio
 from subscribers.models import Letter, LetterKind, State, Subscription, Suppression
 from tests import world
@@ -315,7 +315,19 @@ def test_help_is_answered_once_an_hour_and_what_we_do_not_understand_is_help_too
 
 def test_opening_the_link_acknowledges_nothing_and_pressing_the_button_does() -> None:
     delivery, _ = handed_over("sms")
-    url = sending.recipient(delivery, delivery.broadcast, social=False).heard_url
+    # In a text the link is paid for: it goes to those who would be called.
+    assert not sending.recipient(delivery, delivery.broadcast, social=False, asks=True).heard_url
+    incident = delivery.broadcast.incident
+    assert incident is not None
+    Wake.objects.create(
+        person=delivery.subscription.subscriber,
+        incident=incident,
+        broadcast=delivery.broadcast,
+        began_at=world.NOW,
+        due_at=world.NOW,
+    )
+    assert not sending.recipient(delivery, delivery.broadcast, social=False).heard_url
+    url = sending.recipient(delivery, delivery.broadcast, social=False, asks=True).heard_url
     path = urlsplit(url).path
     page = Client().get(path)
     assert (page.status_code, b"I have heard this" in page.content) == (200, True)

@@ -4,14 +4,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from incidents import services
 from incidents.lifecycle import Status
 from incidents.models import Call, Incident
-from notifications import checkups, hearing, holes, outbox, passing, waketests, waking
+from notifications import checkups, hearing, holes, mishaps, outbox, passing, waketests, waking
 from notifications.hearing import Said
-from notifications.models import Delivery, DeliveryState, Hole, Ring, Wake
+from notifications.models import Broadcast, Counted, Delivery, DeliveryState, Hole, Ring, Wake
 from subscribers.models import Contact, Letter, State, Subscriber, Subscription
 from tests import world
 from tests.notifications.test_outbox import shown
@@ -300,6 +301,59 @@ def test_in_a_hole_the_silent_ones_go_by_the_next_channel_and_it_closes_when_rec
     assert Delivery.objects.get(subscription=mail).why == "instead of sms"
     Delivery.objects.filter(channel="sms").update(state="delivered")
     assert holes.look(NOW) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "secret", "a_week", "is_hole"),
+    [
+        pytest.param("anymail+postmark://KEY", "user:password", 200, True, id="a provider that reports"),
+        pytest.param("anymail+postmark://KEY", "user:password", 0, False, id="normal not known"),
+        pytest.param("anymail+postmark://KEY", "", 200, False, id="reports are not taken"),
+        pytest.param("anymail+mandrill://KEY", "user:password", 200, False, id="says only sent"),
+        pytest.param("smtp://127.0.0.1:1", "user:password", 200, False, id="plain SMTP"),
+    ],
+)  # fmt: skip
+def test_mails_are_watched_where_the_provider_tells_of_each(
+    url: str, secret: str, a_week: int, is_hole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(settings.ENVIRON.raw, "EMAIL_URL", url)
+    monkeypatch.setitem(settings.ENVIRON.raw, "EMAIL_FALLBACK_URL", "")
+    monkeypatch.setitem(settings.ENVIRON.raw, "EMAIL_WEBHOOK_SECRET", secret)
+    for number in range(20):
+        world.person("email", f"parent{number}@family.example")
+    incident = alarm()
+    rows = Delivery.objects.filter(broadcast__incident=incident, channel="email")
+    rows.update(state="accepted", accepted_at=NOW - timedelta(minutes=5))
+    if a_week:
+        text = world.incident(world.component("login"))
+        queue(text)
+        earlier = Broadcast.objects.exclude(incident=incident).get()
+        Broadcast.objects.filter(pk=earlier.pk).update(created_at=NOW - timedelta(days=2))
+        Counted.objects.create(
+            broadcast=earlier, channel="email", state="delivered", told=1, number=a_week
+        )
+    holes.look(NOW)
+    assert Hole.objects.filter(channel="email", closed_at__isnull=True).count() == is_hole
+
+
+def test_what_a_person_missed_and_what_told_them_instead_is_on_their_page() -> None:
+    row = world.person("sms", MUM)
+    incident = alarm()
+    text = Delivery.objects.get(channel="sms")
+    Delivery.objects.filter(pk=text.pk).update(state="bounced", why="Twilio: undelivered (30003)")
+    found = list(mishaps.of_person(row.subscriber_id, NOW))
+    assert [(one.channel, one.about, one.instead) for one in found] == [("sms", incident.name, "")]
+    assert found[0].why == "Twilio: undelivered (30003)"
+
+    mail = world.person("email", "parent@family.example", only=world.component("login"))
+    Subscription.objects.filter(pk=mail.pk).update(subscriber=row.subscriber, position=1)
+    assert passing.pass_on(after(5)) == 1
+    Delivery.objects.filter(subscription=mail).update(state="accepted", accepted_at=after(6))
+    assert [one.instead for one in mishaps.of_person(row.subscriber_id, after(7))] == ["email"]
+
+    # Another one's page says nothing of it, nor does this one's for ever.
+    assert mishaps.of_person(world.person("sms", AUNT).subscriber_id, after(7)) == []
+    assert mishaps.of_person(row.subscriber_id, NOW + timedelta(days=31)) == []
 
 
 # --- wake tests -------------------------------------------------------------------------------------------------------

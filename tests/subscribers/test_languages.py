@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 from django.test import Client
@@ -9,7 +10,9 @@ from django.test import Client
 from benchmarks import catalogues
 from incidents import reads
 from notifications import messages
+from notifications.channels import voice
 from notifications.messages import LetterKind, letter_notice
+from notifications.receipts import twilio
 from tests import world
 
 needs_gettext = pytest.mark.skipif(shutil.which("msgfmt") is None, reason="Debian: gettext")
@@ -33,6 +36,21 @@ def test_every_translation_keeps_its_placeholders(language: str) -> None:
         if isinstance(said, str) and said and _holes(said) != _holes(words)
     ]
     assert wrong == []
+
+
+@pytest.mark.parametrize("language", catalogues.LANGUAGES)
+def test_what_a_call_says_is_in_every_catalogue_and_read_in_its_own_tongue(language: str) -> None:
+    """A voice that reads English words with Spanish sounds wakes nobody who could follow it."""
+    sources = [Path(str(one.__file__)).read_text(encoding="utf-8") for one in (voice, twilio)]
+    phrases = {
+        words
+        for source in sources
+        for words in re.findall(r"\bsay\(\s*[\w.]*language,\s*\"([^\"]+)\"", source)
+    }
+    assert len(phrases) >= 4
+    catalogue = messages._catalogue(language)
+    assert {words for words in phrases if catalogue.gettext(words) == words} == set()
+    assert voice.tongue(language).startswith(language)
 
 
 def _holes(text: str) -> list[str]:

@@ -1,7 +1,7 @@
 """The pages: no script, no cookie, no answer that tells who is subscribed."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -271,7 +271,7 @@ def test_an_old_link_is_410_and_offers_a_new_one(client: Client, pending: Pendin
 
 
 def test_a_code_is_typed_with_its_number(client: Client, pending: Pending) -> None:
-    subscription, letter = pending("sms", PHONE)
+    subscription, letter = pending("sms", PHONE, now=datetime.now(UTC))  # a code lives ten minutes
     code = services.letter_code(letter)
     wrong = client.post("/confirm", {"phone": PHONE, "code": "12x"})
     assert wrong.status_code == 422

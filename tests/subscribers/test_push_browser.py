@@ -12,14 +12,17 @@ from playwright.sync_api import CDPSession, Page, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
 from incidents import reads
+from notifications import sending
 from notifications.channels import webpush
 from notifications.messages import LetterKind as Kind
 from notifications.messages import letter_notice
+from notifications.models import Delivery, DeliveryState
 from subscribers import services
 from subscribers.models import LetterKind, State
 from tests import world
 from tests.notifications.test_channels import notice
 from tests.notifications.test_hooks import Browser
+from tests.notifications.test_outbox import queue
 
 WAIT_MS = 10_000
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
@@ -126,6 +129,34 @@ def test_the_first_push_confirms_because_it_came(phone: Phone, live_server: Live
 
     row.refresh_from_db()
     assert row.state == State.ACTIVE
+
+
+PRESS = """async () => {
+  const [one] = await self.registration.getNotifications();
+  const press = new NotificationEvent('notificationclick', {notification: one, action: one.actions[0].action});
+  self.dispatchEvent(press);
+}"""
+
+
+def test_who_must_answer_finds_a_button_whose_press_says_heard(
+    phone: Phone, live_server: LiveServer
+) -> None:
+    """The worker is handed the event that a press is: Chromium's tools press no notification's button."""
+    world.person("webpush", Browser("https://push.example/1").address)
+    queue(world.incident(world.component()))
+    delivery = Delivery.objects.select_related("broadcast", "subscription").get(channel="webpush")
+    Delivery.objects.update(state=DeliveryState.ACCEPTED, accepted_at=world.NOW)
+    link = sending.recipient(delivery, delivery.broadcast, social=False, asks=True).heard_url
+    phone.push(webpush.message(notice(), link.replace(settings.SITE_URL, live_server.url)))
+    phone.shown(1)
+
+    with phone.page.context.expect_event(
+        "response", lambda answer: "/receipts/heard/" in answer.url, timeout=WAIT_MS
+    ):
+        phone.page.context.service_workers[0].evaluate(PRESS)
+
+    delivery.refresh_from_db()
+    assert delivery.state == "acknowledged"
 
 
 def test_the_button_is_there_where_a_browser_can_be_notified(phone: Phone) -> None:

@@ -74,6 +74,7 @@ def _declare(options: dict[str, Any]) -> str:  # Any: argparse's values
             page=page, name=options["name"] or (template.name if template else ""),
             body=options["body"] or (template.body if template else ""),
             what_to_do=options["what_to_do"] or (template.what_to_do if template else ""),
+            translations=template.translations if template and not options["body"] else {},
             status=Status(options["status"]), components=states(page, options["component"]),
             impact=Impact(impact) if impact else None, template=template, published=not options["draft"],
             next_update_by=now + timedelta(seconds=promise_s) if promise_s else None,
