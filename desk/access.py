@@ -91,9 +91,11 @@ def forbidden(request: HttpRequest, right: Right) -> HttpResponse:
 def standing(request: HttpRequest) -> dict[str, list[str]]:
     """Return which roles this person has and what those allow, for a refusal."""
     user, mine = request.user, rights_of(request.user)
-    names = user.groups.values_list("name", flat=True) if user.is_authenticated else []
+    names = sorted(user.groups.values_list("name", flat=True)) if user.is_authenticated else []
+    if user.is_authenticated and user.is_superuser:
+        names.append("superuser")
     return {
-        "roles": sorted(names),
+        "roles": names,
         "allowed": [roles.WORDS[each] for each in Right if each in mine],
     }
 

@@ -261,7 +261,7 @@ class IncidentAdmin(ReadOnly):
         shown = {
             **self.admin_site.each_context(request), "opts": Incident._meta, "title": action.title, "action": action,
             "form": form, "incident": incident, "previews": rows, "page": page,
-            "people": preview.total(rows) if rows else 0, "channels": settings.CHANNELS,
+            "reach": preview.reach(rows) if rows is not None else "", "channels": settings.CHANNELS,
             "templates": Template.objects.filter(page=page) if action.takes_template else [],
             "component_fields": getattr(form, "component_fields", []),
         }  # fmt: skip

@@ -207,7 +207,7 @@ def _outlook(
         "page": page, "action": action, "incident": incident, "now": now, "who": who(request),
         "rows": None if rows is None else [estimates.of(row) for row in rows if row.people or row.is_account and row.text],
         "nobody": [row.label for row in rows or () if not row.people and not row.is_account],
-        "people": preview.total(rows) if rows else 0, "channels": settings.CHANNELS,
+        "reach": preview.reach(rows) if rows is not None else "", "channels": settings.CHANNELS,
         "advice": form.advice() if whole and isinstance(form, Advised) and hasattr(form, "components") else "",
         "is_locked": whole and isinstance(form, Advised) and hasattr(form, "components") and form.is_critical(),
         "missing": _missing(form) if typed and not whole else [],

@@ -86,9 +86,13 @@ def as_published(
     return fact, *_as_published(fact, draft, before, now)
 
 
-def total(rows: Sequence[Words]) -> int:
-    """Return how many addresses will be written to, the page's own accounts aside."""
-    return sum(row.people or 0 for row in rows if not row.is_account)
+def reach(rows: Sequence[Words]) -> str:
+    """Return in words how many addresses are written to, and on how many of the page's own accounts it is posted."""
+    addresses = sum(row.people or 0 for row in rows if not row.is_account)
+    posts = sum(1 for row in rows if row.is_account and row.text)
+    said = [f"{addresses:,} {'address' if addresses == 1 else 'addresses'}"] if addresses else []
+    said += [f"{posts} {'post' if posts == 1 else 'posts'}"] if posts else []
+    return " and ".join(said) or "the page alone"
 
 
 def _words(

@@ -1,5 +1,6 @@
 """The one screen: what is typed is kept, what to do is locked, and nobody speaks over words unread."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from html import unescape
@@ -9,7 +10,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from desk import advice
+from desk import advice, preview
 from desk.models import SavedForm
 from desk.roles import Role
 from incidents import services
@@ -182,6 +183,15 @@ def test_further_languages_of_the_page_can_be_written_and_a_template_brings_its_
 
     assert ann.post(DECLARE, declaration(ann, body_in_es="Lo miramos.")).status_code == 302
     assert Update.objects.get().translations == {"es": {"body": "Lo miramos."}}
+
+
+def test_the_button_says_whom_it_reaches() -> None:
+    mail = preview.Words("email", "E-mail", "Down.", 2_000)
+    post = preview.Words("x", "X", "Down.", 1, is_account=True)
+    silent = preview.Words("facebook", "Facebook", "", None, is_account=True)
+    assert preview.reach([mail, post, silent]) == "2,000 addresses and 1 post"
+    assert preview.reach([post, replace(post, channel="facebook")]) == "2 posts"
+    assert preview.reach([silent]) == "the page alone"
 
 
 def test_the_outlook_names_people_parts_and_what_makes_a_text_dear(
