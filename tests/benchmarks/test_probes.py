@@ -35,5 +35,6 @@ def test_agent_bare_client_and_peer_probe_the_same_server(tmp_path: Path) -> Non
     assert json.loads(json.dumps(found)) == found
     assert found["ratio_to_limit"] == pytest.approx(found["value"] / found["limit"])
     assert figures["failed"] == 0
-    assert 0 < figures["runs"] <= figures["runs_due"]
+    # The run is ended by hand, a moment after its time.
+    assert 0 < figures["runs"] <= figures["runs_due"] + probes.MANY_CHECKS
     assert min(figures[f"{who}cpu_s_per_probe"] for who in ("", "bare_", "blackbox_")) > 0

@@ -44,6 +44,12 @@ def call() -> Caller:
 # --- doors ------------------------------------------------------------------------------------------------------------
 
 
+def test_a_number_of_any_length_comes_back_as_it_was(call: Caller) -> None:
+    said = {"name": "Down", "metadata": {"their": {"number": 2**64 + 1}}}
+    answer = call("POST", "/incidents", {"incident": said})
+    assert (answer.status_code, answer.json()["metadata"]) == (201, said["metadata"])
+
+
 @pytest.mark.parametrize("header", ["OAuth {}", "Oauth {}", "oauth {}"])
 def test_the_scheme_may_be_in_any_case(call: Caller, header: str) -> None:
     assert call("GET", "", Authorization=header.format(call.key)).status_code == 200
