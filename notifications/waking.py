@@ -191,6 +191,7 @@ def _act(pks: Sequence[int], free: int, now: datetime) -> int:
     calls: list[tuple[int, Call]] = []
     wakes = {wake.pk: wake for wake in found}
     changed: list[Wake] = []
+    done: defaultdict[Ended, list[int]] = defaultdict(list)
     for wake in found:
         match ladder.step(facts.climb(wake), now):
             case Wait(until):
@@ -201,7 +202,9 @@ def _act(pks: Sequence[int], free: int, now: datetime) -> int:
                 calls.append((wake.pk, call))
                 changed.append(wake)
             case Done(why):
-                _finish([wake.pk], why, now)
+                done[why].append(wake.pk)
+    for why, over in done.items():
+        _finish(over, why, now)
     ringing: list[tuple[Wake, Subscription]] = []
     for pk, call in ladder.order(calls):
         if len(ringing) >= free:
@@ -426,6 +429,7 @@ def _look(wakes: QuerySet[Wake], now: datetime) -> None:
     wakes.filter(ended_at__isnull=True).update(rank=_LOOK, due_at=now)
 
 
+@transaction.atomic
 def _close_rings(now: datetime) -> None:
     """End the rings of calls that were refused, dropped or of which no more is heard."""
     under_way = [*WAITING, DeliveryState.ACCEPTED]
@@ -442,9 +446,12 @@ def _close_rings(now: datetime) -> None:
         return
     gone = set(rings.filter(never, pk__in=[ring.pk for ring in found]).values_list("pk", flat=True))
     Ring.objects.filter(pk__in=gone).delete()
+    outcomes: defaultdict[str, list[int]] = defaultdict(list)
     for ring in found:
         if ring.pk not in gone:
-            Ring.objects.filter(pk=ring.pk).update(ended_at=now, outcome=ring.delivery.state[:16])
+            outcomes[ring.delivery.state[:16]].append(ring.pk)
+    for outcome, pks in outcomes.items():
+        Ring.objects.filter(pk__in=pks).update(ended_at=now, outcome=outcome)
     _look(Wake.objects.filter(pk__in=[ring.wake_id for ring in found]), now)
 
 
