@@ -1,6 +1,6 @@
-"""Migrations of tables that grow: indexes that are built while people write. Only in migrations with `atomic = False`.
+"""Migrations of tables that grow: what has to read every row does so while people write. Only in migrations with `atomic = False`.
 
-Django has the same for PostgreSQL alone; these are plain operations on SQLite. Each may be run again after it was cut off.
+Django has the like for PostgreSQL alone; these are plain operations on SQLite.
 """
 
 from typing import Any
@@ -38,6 +38,99 @@ class AddIndexOnline(migrations.AddIndex):
         # One that was cut off is there and invalid.
         editor.execute(f'DROP INDEX CONCURRENTLY IF EXISTS "{self.index.name}"')
         editor.add_index(model, self.index, concurrently=True)
+
+
+def _add_check(editor: Editor, table: str, name: str, sql: str) -> None:
+    """Add the constraint for rows to come, which is quick, then look at those that are there, which keeps nobody out."""
+    editor.execute(f'ALTER TABLE "{table}" DROP CONSTRAINT IF EXISTS "{name}"')
+    editor.execute(f"{sql} NOT VALID", params=None)
+    editor.execute(f'ALTER TABLE "{table}" VALIDATE CONSTRAINT "{name}"')
+
+
+class AddFieldOnline(migrations.AddField):
+    """A column with a condition of its own, such as a positive number's: Django's would read the table under the strongest lock."""
+
+    atomic = False
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: Editor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        if not _is_postgres(schema_editor):
+            super().database_forwards(app_label, schema_editor, from_state, to_state)
+            return
+        model = to_state.apps.get_model(app_label, self.model_name)
+        field: Any = model._meta.get_field(self.name)
+        condition = field.db_parameters(connection=schema_editor.connection)["check"]
+        field.db_check = lambda connection: None
+        try:
+            super().database_forwards(app_label, schema_editor, from_state, to_state)
+        finally:
+            del field.db_check
+        table = model._meta.db_table
+        name = f"{table}_{field.column}_check"  # as PostgreSQL would have named it
+        sql = f'ALTER TABLE "{table}" ADD CONSTRAINT "{name}" CHECK ({condition})'
+        _add_check(schema_editor, table, name, sql)
+
+
+class DropFieldIndexOnline(migrations.AlterField):
+    """A foreign key loses its own index; Django's makes the key anew, and every row is asked for under a lock."""
+
+    atomic = False
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: Editor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        if not _is_postgres(schema_editor):
+            super().database_forwards(app_label, schema_editor, from_state, to_state)
+            return
+        model: Any = from_state.apps.get_model(app_label, self.model_name)
+        editor: Any = schema_editor
+        named = {index.name for index in model._meta.indexes}
+        for name in editor._constraint_names(
+            model,
+            [model._meta.get_field(self.name).column],
+            index=True,
+            unique=False,
+            exclude=named,
+        ):
+            editor.execute(f'DROP INDEX CONCURRENTLY IF EXISTS "{name}"')
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: Editor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        super().database_forwards(app_label, schema_editor, from_state, to_state)
+
+
+class AddCheckOnline(migrations.AddConstraint):
+    """A check constraint that keeps nobody from writing while it looks at the rows that are there."""
+
+    atomic = False
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: Editor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        if not _is_postgres(schema_editor):
+            super().database_forwards(app_label, schema_editor, from_state, to_state)
+            return
+        model = to_state.apps.get_model(app_label, self.model_name)
+        sql = str(self.constraint.create_sql(model, schema_editor))
+        _add_check(schema_editor, model._meta.db_table, self.constraint.name, sql)
 
 
 class ReplaceUniqueOnline(migrations.AddConstraint):

@@ -53,7 +53,7 @@ class Migration(migrations.Migration):
             name='settled_at',
             field=models.DateTimeField(blank=True, help_text='When nothing of it was waiting any more.', null=True),
         ),
-        migrations.AddField(
+        online.AddFieldOnline(
             model_name='delivery',
             name='lane',
             field=models.PositiveSmallIntegerField(db_default=1, default=notifications.models.Lane['URGENT']),

@@ -23,12 +23,12 @@ class Migration(migrations.Migration):
             name='is_pinned',
             field=models.BooleanField(db_default=False, default=False, help_text='Older than 48 h, kept for the post-mortem of an incident.'),
         ),
-        migrations.AddField(
+        online.AddFieldOnline(
             model_name='rollup',
             name='first_failed',
             field=models.PositiveIntegerField(db_default=0, default=0, help_text='First attempts that failed, also those that a retry mended.'),
         ),
-        migrations.AddField(
+        online.AddFieldOnline(
             model_name='rollup',
             name='first_told',
             field=models.PositiveIntegerField(db_default=0, default=0, help_text='First attempts that could tell: ok, slow or failed.'),
@@ -38,17 +38,17 @@ class Migration(migrations.Migration):
             name='sketch',
             field=models.BinaryField(db_default=b'', default=bytes, max_length=2084),
         ),
-        migrations.AlterField(
+        online.DropFieldIndexOnline(
             model_name='result',
             name='location',
             field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='results', to='probes.location'),
         ),
-        migrations.AlterField(
+        online.DropFieldIndexOnline(
             model_name='result',
             name='of_check',
             field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='results', to='probes.check'),
         ),
-        migrations.AlterField(
+        online.DropFieldIndexOnline(
             model_name='rollup',
             name='of_check',
             field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='rollups', to='probes.check'),

@@ -61,7 +61,7 @@ class Migration(migrations.Migration):
             name='discreet',
             field=models.BooleanField(default=False, help_text='Lock screens show “Service notice” and no more.'),
         ),
-        migrations.AddField(
+        online.AddFieldOnline(
             model_name='subscriber',
             name='fallback_after_s',
             field=models.PositiveIntegerField(default=120, help_text='Unanswered for so long: the next channel.'),
@@ -81,7 +81,7 @@ class Migration(migrations.Migration):
             name='wake_heard_at',
             field=models.DateTimeField(blank=True, null=True),
         ),
-        migrations.AddField(
+        online.AddFieldOnline(
             model_name='subscriber',
             name='wake_test_hour',
             field=models.PositiveSmallIntegerField(blank=True, help_text="Monthly, at this hour of the person's zone; empty: never.", null=True),
@@ -147,11 +147,11 @@ class Migration(migrations.Migration):
             model_name='subscription',
             index=models.Index(condition=models.Q(('list_name', ''), _negated=True), fields=['list_name', 'list_run'], name='subscription_of_list'),
         ),
-        migrations.AddConstraint(
+        online.AddCheckOnline(
             model_name='subscriber',
             constraint=models.CheckConstraint(condition=models.Q(models.Q(('quiet_from__isnull', True), ('quiet_until__isnull', True)), models.Q(('quiet_from__isnull', False), ('quiet_until__isnull', False)), _connector='OR'), name='quiet_has_two_ends'),
         ),
-        migrations.AddConstraint(
+        online.AddCheckOnline(
             model_name='subscriber',
             constraint=models.CheckConstraint(condition=models.Q(('wake_test_hour__isnull', True), ('wake_test_hour__lt', 24), _connector='OR'), name='wake_test_hour_of_a_day'),
         ),
