@@ -287,6 +287,13 @@ def _readers() -> Iterator[Point]:
         f"{publishing_['publishing_p99_ms']:.2f} ms, quiet {publishing_['quiet_p99_ms']:.2f} ms: "
         f"{publishing_['p99_ratio']:.2f}", ran,
     )  # fmt: skip
+    took = publishing_["read_at_full_rate_publish_s"]
+    yield Point(
+        f"an update is published in ≤ {PUBLISH_S_MAX} s while the page is read at full rate",
+        took <= PUBLISH_S_MAX,
+        f"{took:.3f} s (worst {publishing_['read_at_full_rate_worst_s']:.3f}), "
+        f"{publishing_['read_per_s']:,.0f} pages/s", ran,
+    )  # fmt: skip
 
 
 # --- pictures, and what people write ------------------------------------------------------------

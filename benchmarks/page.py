@@ -1,5 +1,6 @@
 """`bench page`: how many readers the published page serves, against what the same server can do at most."""
 
+import json
 import os
 import re
 import socket
@@ -25,6 +26,7 @@ FEW = 16
 PAUSE_MS = 10
 QUIET_ROUNDS, QUIET_ROUND_S = 6, 3
 PUBLISHING_S = 30
+FULL_S = 6  # the page read as fast as it comes, by CONNECTIONS, and published all the while
 HISTORY_DAYS = 365
 CODING = "br"
 
@@ -144,7 +146,10 @@ def _interleaved(ours: Server, limit: Server) -> dict[str, float]:
 
 
 def _while_publishing(folder: Path, data: Path) -> dict[str, float]:
-    """Compare p99 in quiet rounds and in rounds in which one update after the other is published."""
+    """Compare p99 in quiet rounds and in rounds in which one update after the other is published.
+
+    The publisher is as urgent as nginx and wrk, as in an installation where nobody set priorities.
+    """
     port = free_port()
     quiet: list[Load] = []
     busy: list[Load] = []
@@ -154,6 +159,7 @@ def _while_publishing(folder: Path, data: Path) -> dict[str, float]:
             quiet.append(load(server, FEW, QUIET_ROUND_S, PAUSE_MS))
             with _publisher(data):
                 busy.append(load(server, FEW, QUIET_ROUND_S, PAUSE_MS))
+        crowded = _while_read(server, data)
     before = statistics.median(one.p99_ms for one in quiet)
     during = statistics.median(one.p99_ms for one in busy)
     return {
@@ -161,18 +167,29 @@ def _while_publishing(folder: Path, data: Path) -> dict[str, float]:
         "publishing_p99_ms": during,
         "p99_ratio": during / before,
         "failed": float(sum(one.failed for one in (*quiet, *busy))),
+    } | crowded
+
+
+def _while_read(server: Server, data: Path) -> dict[str, float]:
+    """Return how long an update takes while the page is read as fast as nginx gives it."""
+    with _publisher(data, FULL_S // 2) as process:
+        crowd = load(server, seconds=FULL_S)
+        assert process.stdout is not None
+        found: dict[str, float] = json.loads(process.stdout.readline())
+    return {"read_at_full_rate_" + name: value for name, value in found.items()} | {
+        "read_per_s": crowd.per_s
     }
 
 
 @contextmanager
-def _publisher(data: Path) -> Iterator[None]:
-    """Let one update after the other be published until the block ends."""
-    command = [sys.executable, "-m", "benchmarks.publishing", "--again", str(PUBLISHING_S)]
+def _publisher(data: Path, seconds: int = PUBLISHING_S) -> Iterator[subprocess.Popen[str]]:
+    """Let one update after the other be published for `seconds`, at most until the block ends."""
+    command = [sys.executable, "-m", "benchmarks.publishing", "--again", str(seconds)]
     process = subprocess.Popen(command, cwd=ROOT, env=_env(data), stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     process.stdout.readline()  # "publishing"
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait(15)

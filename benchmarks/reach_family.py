@@ -316,7 +316,7 @@ class _Played:
             broadcast__incident=incident, broadcast__number=1, channel="sms",
             subscription__address_hash=_hash(self._people[ASLEEP]),
         )  # fmt: skip
-        url = sending.recipient(delivery, delivery.broadcast, social=False).heard_url
+        url = sending.recipient(delivery, delivery.broadcast, social=False, asks=True).heard_url
         return ask("GET", url).status == 200
 
     def _told(self) -> Rows:

@@ -15,7 +15,7 @@ from desk.roles import Right
 from incidents import services
 from incidents.lifecycle import Audience, ComponentStatus, Refused, Status
 from incidents.models import Incident, Page, Update
-from notifications import waking as ladders
+from notifications import mounting
 from notifications.routing import CALLS
 
 FALL_BACK = timedelta(seconds=120)  # security.md, "Admin": two people with a time-out to one
@@ -91,7 +91,7 @@ def agree(update: Update, *, actor: str, now: datetime) -> int:
             "You published this yourself: a second person agrees, or the calls go by themselves in two minutes."
         )
     Update.objects.filter(pk=update.pk).update(calls_after=now)
-    woken = ladders.bring_forward(update, now)
+    woken = mounting.bring_forward(update, now)
     services.audit(
         actor=actor, action="calls_agreed", subject=update.uid, after={"people": woken}, now=now
     )

@@ -21,7 +21,7 @@ from django.db.models import (
 )
 
 from incidents import trace
-from notifications import holding, routing, waking
+from notifications import holding, mounting, routing
 from notifications.models import HANDED_OVER, WAITING, Broadcast, Delivery, DeliveryState, Lane
 from subscribers.models import Role, State, Subscription, Suppression
 
@@ -113,7 +113,7 @@ def queue_chunk(broadcast_id: int, now: datetime) -> Chunk | None:
         within = within if last is None else within.filter(pk__lte=last)
         holding.hold(broadcast, within, urgent=leg.urgent, now=now)
     if leg.ladder:
-        waking.take_up(broadcast, chunk, now)
+        mounting.take_up(broadcast, chunk, now)
     broadcast.cursor[leg.channel] = "done" if last is None else last
     broadcast.save(update_fields=["cursor"])
     return Chunk(queued, _urgent_left(broadcast))
@@ -168,7 +168,7 @@ def _insert(
 ) -> int:
     """INSERT … SELECT: 40 times cheaper than a Python row each (house.md, "Choices argued")."""
     lane = Lane.URGENT if leg.urgent else Lane.BULK
-    due_at = now + waking.HELD_FOR if leg.ladder else now
+    due_at = now + mounting.HELD_FOR if leg.ladder else now
     columns = {
         "broadcast_id": Value(broadcast.pk, IntegerField()),
         "subscription_id": F("pk"),

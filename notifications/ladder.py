@@ -9,6 +9,8 @@ from datetime import datetime, time, timedelta
 from enum import IntEnum, StrEnum
 from zoneinfo import ZoneInfo
 
+CHANNEL = "voice"
+SOFT = ("sms", "webpush")  # they can wake and be answered; a mail wakes nobody
 # Text message and push come first; who has not answered them by then is called.
 FIRST_CALL_AFTER = timedelta(minutes=2)
 # A phone in Do Not Disturb lets a number through that calls again within three minutes ("Repeated Calls").

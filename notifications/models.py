@@ -316,6 +316,10 @@ class Wake(models.Model):
                 condition=Q(ended_at__isnull=True),
                 name="wake_in_line",
             ),
+            # With which broadcasts the ladder runs: one probe for each.
+            models.Index(
+                fields=["broadcast"], condition=Q(ended_at__isnull=True), name="wake_running"
+            ),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["incident", "person"], name="woken_once_an_incident")

@@ -18,11 +18,12 @@ from notifications import (
     entries,
     epoch,
     fanning,
+    ladder,
     messages,
+    mounting,
     outbox,
     pacing,
     spending,
-    waking,
 )
 from notifications.breaker import Breaker
 from notifications.channels import Channel, Outcome, Recipient, Result, refused
@@ -353,9 +354,9 @@ def _heard_url(delivery: Delivery | Due, broadcast: Broadcast) -> str:
 
     In a text it takes a part of its own, which is paid for: it goes to those who would be called otherwise.
     """
-    if broadcast.incident_id is None or delivery.channel not in waking.SOFT:
+    if broadcast.incident_id is None or delivery.channel not in ladder.SOFT:
         return ""
-    if delivery.channel == "sms" and not waking.is_climbing(
+    if delivery.channel == "sms" and not mounting.is_climbing(
         delivery.subscription_id, broadcast.incident_id
     ):
         return ""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import brotli
 
-from public import files
+from public import files, yielding
 
 BEST = 11
 BYTES_MIN = 1024  # below that nothing is gained
@@ -39,6 +39,7 @@ class Polisher:
         self._news.set()
 
     def _run(self) -> None:
+        yielding.step_back()
         while True:
             self._news.wait()
             if (left_s := self._put_at + QUIET_S - time.monotonic()) > 0:

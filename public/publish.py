@@ -4,7 +4,6 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from incidents.facts import IncidentFact
@@ -25,9 +24,6 @@ THEME_BYTES_MAX = 256 * 1024
 # Nobody rewrites a page published by hand; its banner must not turn "unknown" after five minutes.
 NOTICE_VALID_FOR_S = 6 * 3600
 ROBOTS = b"User-agent: *\nDisallow: /api/\nDisallow: /manage/\nDisallow: /confirm/\n"
-
-# Mostly waiting for the disk.
-_POOL = ThreadPoolExecutor(max_workers=8, thread_name_prefix="publish")
 
 Made = tuple[str, object, Callable[[], bytes]]  # path, what it is made from, how
 
@@ -52,7 +48,7 @@ class Publisher:
         self._signer = Signer(secret) if secret else None
         self._hub = Hub(hub) if hub else None
         self._writing = threading.Lock()
-        self._jobs: list[Future[None]] = []
+        self._batch = files.Batch()
         self._polisher = Polisher(folder, self._writing, self._is_current)
         self._assets: dict[str, bytes] = {}
 
@@ -127,11 +123,9 @@ class Publisher:
         for view in views[1:]:
             written += self._write(_under(view, INDEX), pages.index(view))
         index, now = pages.index(views[0]), statusapi.now_document(snapshot)
-        self._finish()
-        written += self._write(INDEX, index)
-        self._finish()
+        written += self._write(INDEX, index, last=True)
         # After the index, which a page that reads this may then fetch.
-        written += self._write(statusapi.NOW, now)
+        written += self._write(statusapi.NOW, now, last=True)
         self._finish()
         return written
 
@@ -282,13 +276,13 @@ class Publisher:
             self._polisher.put(path, body)
         return written
 
-    def _write(self, path: str, body: bytes) -> bool:
+    def _write(self, path: str, body: bytes, *, last: bool = False) -> bool:
         digest = _digest(body)
         if self._hashes.get(path) == digest:
             return False
         with self._writing:  # from here on the polisher's older twin is not current
             self._hashes[path] = digest
-        self._begin(files.write, path, self.folder, path, body)
+        self._batch.write(self.folder, path, body, last=last)
         for mirror in self._mirrors:
             mirror.put(path, body)
         return True
@@ -297,29 +291,18 @@ class Publisher:
         prepared, digest = f"{watchdog.PREPARED}/{path}", _digest(body)
         if self._hashes.get(prepared) != digest:
             self._hashes[prepared] = digest
-            self._begin(files.replace, prepared, self.folder / prepared, body)
+            self._batch.replace(self.folder, prepared, body)
             for mirror in self._mirrors:
                 mirror.put(prepared, body)
 
-    def _begin(self, write: Callable[..., None], path: str, *arguments: object) -> None:
-        """Write beside others: a disk makes many files durable in little more time than one."""
-
-        def run() -> None:
-            try:
-                write(*arguments)
-            except OSError:
-                self._hashes.pop(path, None)
-                self._keys.pop(path, None)
-                raise
-
-        self._jobs.append(_POOL.submit(run))
-
     def _finish(self) -> None:
-        """Wait for all that was begun. Raises the first OSError."""
-        jobs, self._jobs = self._jobs, []
-        wait(jobs)
-        for job in jobs:
-            job.result()
+        """Wait until all that was taken is in its place. Raises the first OSError."""
+        failed = self._batch.finish()
+        for path in failed:  # to be written again
+            self._hashes.pop(path, None)
+            self._keys.pop(path, None)
+        for error in failed.values():
+            raise error
 
     def _is_current(self, path: str, body: bytes) -> bool:
         return self._hashes.get(path) == _digest(body)

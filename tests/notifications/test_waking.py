@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from incidents import services
 from incidents.lifecycle import Status
@@ -164,6 +165,7 @@ def test_the_end_wakes_nobody_any_more_and_a_reopened_incident_begins_again() ->
     assert (Wake.objects.get().why, due()) == ("over", [])
     services.reopen(Incident.objects.get(), body="Again.", actor="ann", now=after(600))
     queue(incident, 601)
+    assert waking.climb(after(700)) == 0
     assert waking.climb(after(730)) == 1
     assert due() == [row.uid]
 
@@ -182,6 +184,39 @@ def test_one_number_is_never_called_twice_at_once_whoever_it_stands_for() -> Non
             wake=Wake.objects.get(person=other.subscriber), number=9, subscription=row,
             delivery=ring.delivery, address_hash=row.address_hash, at=after(2),
         )  # fmt: skip
+
+
+def over(incident: Incident) -> None:
+    Incident.objects.filter(pk=incident.pk).update(status=Status.RESOLVED, resolved_at=after(3))
+
+
+def test_an_alarm_that_is_over_or_halted_lets_its_own_people_sleep_and_no_others() -> None:
+    row = mum(text=True)
+    first, second, third = alarm(), alarm(), alarm()
+    assert waking.climb(after(2)) == 0
+    over(first)
+    Broadcast.objects.filter(incident=second).update(halted_at=after(3))
+    assert waking.climb(after(4)) == 0
+    sleeping = Wake.objects.filter(ended_at=after(4), why="over")
+    assert set(sleeping.values_list("incident", flat=True)) == {first.pk, second.pk}
+    assert waking.climb(after(130)) == 1
+    assert Ring.objects.get().wake.incident_id == third.pk
+    assert due() == [row.uid]
+
+
+def test_a_pass_asks_the_database_no_more_for_thirty_people_than_for_three() -> None:
+    counts = []
+    for numbers in (range(3), range(3, 30)):
+        for number in numbers:
+            world.person("voice", f"+1212555{number:04d}", wake_me=True)
+        incident = alarm()
+        with CaptureQueriesContext(connection) as asked:
+            assert waking.climb(after(1)) == numbers.stop
+        counts.append(len(asked))
+        over(incident)
+        assert waking.climb(after(4)) == 0
+        Ring.objects.all().delete()
+    assert counts[0] == counts[1] <= 20
 
 
 def test_a_second_pass_calls_nobody_twice_and_a_dead_worker_is_not_waited_for_ever() -> None:
