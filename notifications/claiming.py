@@ -16,7 +16,7 @@ from django.db.models import Exists, F, OuterRef, Q
 from incidents.lifecycle import Audience
 from incidents.models import Update
 from notifications import routing
-from notifications.dbtime import database_now
+from notifications.dbtime import by_index_only, database_now
 from notifications.models import SENT_FROM, Broadcast, Delivery, DeliveryState, Lane
 from notifications.opening import ENTRY_VALID
 from subscribers.models import State, Suppression
@@ -131,6 +131,7 @@ def take(channel: str, *, rows: int, calls_only: bool = False) -> tuple[Claim, l
     in claim().
     """
     now = database_now()
+    by_index_only()
     for lane in _lanes(calls_only):
         for broadcast in _turns(channel, lane, calls_only):
             if taken := _take_of(broadcast, channel, lane, rows, now):
@@ -187,7 +188,7 @@ def admit(claimed: Claim, ids: Sequence[int]) -> list[Due]:
     Asks again whether the lease is ours, the update the newest, the person subscribed, the address not suppressed.
     """
     now = database_now()
-    ours = Delivery.objects.filter(pk__in=ids, lease=claimed.lease, state__in=HELD)
+    ours = Delivery.objects.filter(pk__in=ids, lease=claimed.lease)
     standing = _standing(claimed, now)
     if standing.stopped:
         ours.update(state=standing.stopped, lease="")
@@ -350,7 +351,7 @@ def _drop_unwelcome(found: list[Due], is_letter: bool) -> None:
 def release(claimed: Claim, ids: Sequence[int]) -> None:
     """Give back what was claimed, perhaps admitted, but not handed to the channel."""
     if ids:
-        Delivery.objects.filter(pk__in=ids, lease=claimed.lease, state__in=HELD).update(
+        Delivery.objects.filter(pk__in=ids, lease=claimed.lease).update(
             state=DeliveryState.PENDING, lease="", attempts=F("attempts") - 1
         )
 

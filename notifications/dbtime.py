@@ -20,6 +20,16 @@ def database_now() -> datetime:
         return moment
 
 
+def by_index_only() -> None:
+    """Let PostgreSQL find rows by an index for the rest of this transaction.
+
+    Where few rows are wanted of a table that has just grown, it has no statistics yet and would read all of it.
+    """
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL enable_seqscan = off")
+
+
 def bound_transactions() -> None:
     """Let PostgreSQL end every transaction of this process that stands still for IDLE_IN_TRANSACTION_S."""
     connection_created.connect(_bound)

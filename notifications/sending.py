@@ -7,6 +7,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 from django.conf import settings
 from django.db import transaction
@@ -28,6 +29,7 @@ from notifications import (
 from notifications.breaker import Breaker
 from notifications.channels import Channel, Outcome, Recipient, Result, refused
 from notifications.channels.email import sender_of
+from notifications.hands import SecondHand
 from notifications.models import Broadcast, Delivery
 from notifications.outbox import Claim, Due, Settlement
 from notifications.routing import SOCIAL
@@ -50,10 +52,11 @@ ASK_AGAIN_S = 1.0  # house.md: the database is asked again when its last answer 
 LEASE_MARGIN_S = (
     10.0  # a send that starts now must end before the lease does: the longest provider timeout
 )
-# Outcomes written in one statement: so many may be told twice when a worker is killed.
-SETTLE_ROWS = 50
+# Outcomes written in one statement: so many of each thread may be told twice when a worker is killed. Each statement is a
+# commit, and a disk takes a few milliseconds for one.
+SETTLE_ROWS = 100
 TAKE_ROWS_MIN = 20  # groups below this are claimed in batches and admitted one by one
-SETTLE_S = 0.5  # an outcome is written at the latest after so long
+SETTLE_S = 0.1  # an outcome is written at the latest after so long: a slow server's are fewer in a statement
 PACE_AHEAD_S = 2.0  # a rate-limited account is booked for so long at a time
 # Of a process that serves several channels, so many threads at most may be with one of them: a provider that hangs must
 # leave some for the others.
@@ -84,16 +87,29 @@ def stop() -> None:
 
 def drain(channel: str, *, seconds: float, batches_max: int = 10_000) -> int:
     """Send what is due on `channel` for at most about `seconds`; return how many outcomes were settled."""
+    ends = time.monotonic() + seconds
+    second = SecondHand(channel, partial(_drain, channel, ends, batches_max, None))
+    settled = 0
+    try:
+        settled = _drain(channel, ends, batches_max, second if batches_max > 1 else None)
+    finally:
+        settled += second.back()
+    return settled
+
+
+def _drain(channel: str, ends: float, batches_max: int, second: SecondHand | None) -> int:
     course = _courses[channel]
     if not course.drains.acquire(blocking=False):
         return 0
     try:
-        return _drain(channel, course, time.monotonic() + seconds, batches_max)
+        return _send_batches(channel, course, ends, batches_max, second)
     finally:
         course.drains.release()
 
 
-def _drain(channel: str, course: _Course, ends: float, batches_max: int) -> int:
+def _send_batches(
+    channel: str, course: _Course, ends: float, batches_max: int, second: SecondHand | None
+) -> int:
     settled = 0
     if epoch.is_restored():
         return 0  # the clock stops first what this database would say again
@@ -110,6 +126,8 @@ def _drain(channel: str, course: _Course, ends: float, batches_max: int) -> int:
             spending.give_back(channel, booked)
             break
         claimed, admitted = found
+        if second and admitted and len(claimed.ids) >= FIRST_ROWS:
+            second.lend()
         batch = _Batch(opened, claimed, admitted, course.breaker, started)
         try:
             settled += batch.send()

@@ -11,7 +11,7 @@ from django.db import connection, models, transaction
 
 from notifications.channels import Outcome, Result
 from notifications.claiming import HELD, Due
-from notifications.dbtime import database_now
+from notifications.dbtime import by_index_only, database_now
 from notifications.models import (
     HANDED_OVER,
     Attempt,
@@ -53,6 +53,7 @@ def settle(settlements: Sequence[Settlement], *, lease: str, provider: str, crit
     if not settlements:
         return 0
     with transaction.atomic(savepoint=False):
+        by_index_only()
         written = _write(settlements, lease=lease, provider=provider, critical=critical)
         late = [item for item in settlements if item.delivery.pk not in written]
         quicker = sum(_already_settled(item, provider) for item in late)
@@ -99,7 +100,7 @@ def _write(
             maybe_sent = {table}.maybe_sent OR said.maybe_sent,
             accepted_at = CASE WHEN said.state = 'accepted' THEN said.told_at ELSE {table}.accepted_at END,
             provider_id = CASE WHEN said.provider_id = '' THEN {table}.provider_id ELSE said.provider_id END
-        FROM said WHERE {table}.id = said.id AND {table}.lease = %s AND {table}.state = 'calling'
+        FROM said WHERE {table}.id = said.id AND {table}.lease = %s
         RETURNING {table}.id"""
     with connection.cursor() as cursor:
         cursor.execute(sql, [*params, lease])

@@ -21,8 +21,9 @@ ACCOUNT_WAIT_S = 300.0
 WHY_CHARS_MAX = 200
 # Notices whose forms are kept: what is sent at the same time, in a few languages.
 FORMS_MAX = 16
-# Connections of one worker. Postfix takes 50 from one client (smtpd_client_connection_count_limit), others ten.
-CONNECTIONS_MAX = 10
+# Connections of one sending thread, of which a worker has two. Postfix takes 50 from one client
+# (smtpd_client_connection_count_limit), others ten.
+CONNECTIONS_MAX = 5
 # A server that answers faster than this is not waited for: one more connection would only cost it.
 SLOW_S = 0.02
 # Connections that a large batch uses at once where every command waits for its reply: while one is waited for, the others
@@ -54,7 +55,7 @@ class _Job:
 class SmtpLine:
     """Keeps its connections between batches; one batch, of one thread, at a time."""
 
-    group = 200
+    group = 500
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ NAME = "email"
 LABEL = "E-mail"
 ADDRESS_KIND = AddressKind.EMAIL
 
-CONNECTIONS_LIMIT = 100  # of one worker; more is an attack on the relay
+CONNECTIONS_LIMIT = 50  # of one sending thread; more is an attack on the relay
 _PORTS = {"smtp": 25, "smtp+tls": 587, "smtps": 465}
 
 
@@ -191,7 +191,7 @@ def _line(variable: str, url: str, sender: str, timeouts: _http.Timeouts) -> Lin
 
 
 def _connections(variable: str, url: str) -> int:
-    """Return how many connections one worker may open: `?connections=N` where a relay allows more, or fewer."""
+    """Return how many connections one sending thread may open: `?connections=N` where a relay allows more, or fewer."""
     asked = dict(parse_qsl(urlsplit(url).query)).get("connections", str(_smtp.CONNECTIONS_MAX))
     if not asked.isdecimal() or not 1 <= int(asked) <= CONNECTIONS_LIMIT:
         raise Misconfigured(f"{variable}: connections is a number from 1 to {CONNECTIONS_LIMIT}.")

@@ -18,9 +18,9 @@ from django.db import DatabaseError, connection
 
 from incidents import services
 from incidents.lifecycle import Status
-from notifications import sending
 from notifications.channels import _smtp
-from tests.faults import history
+from notifications.hands import HANDS
+from tests.faults import history, times
 from tests.faults.checker import Rules, judge
 from tests.faults.conftest import Open, Report
 from tests.faults.house import House
@@ -68,7 +68,7 @@ def test_an_hour_of_incidents_and_kills_loses_nobody_and_nothing_grows(
     house.declare(name="The last")
     assert house.await_settled(within_s=LATE_S)
     last = figures(house)
-    rules = Rules(late_s=LATE_S, extra_max=(kills + 1) * POOL * (sending.SETTLE_ROWS + _smtp.CONNECTIONS_MAX))  # fmt: skip
+    rules = Rules(late_s=LATE_S, extra_max=(kills + 1) * POOL * times.UNSETTLED)  # fmt: skip
     verdict = judge(history.of(house), rules)
     verdict.broken += grown(first, last)
     with capsys.disabled():
@@ -137,7 +137,7 @@ def grown(first: dict[str, Any], last: dict[str, Any]) -> list[str]:
     broken = []
     for part in PARTS:
         # A worker that was not killed lately keeps its connections to the mail server.
-        kept = {"files": POOL * _smtp.CONNECTIONS_MAX, "memory_mb": 0}
+        kept = {"files": POOL * HANDS * _smtp.CONNECTIONS_MAX, "memory_mb": 0}
         for name, more in kept.items():
             before, after = first[part][name], last[part][name]
             if after > before * GROWTH_MAX + more:

@@ -10,6 +10,7 @@ from django.db import models
 from incidents import services
 from incidents.lifecycle import Status
 from notifications import sending
+from notifications.hands import HANDS
 from notifications.models import Delivery
 from tests.faults import history, times
 from tests.faults.checker import Rules, Verdict, judge
@@ -71,7 +72,9 @@ def suspended(house: House) -> Verdict:
     return judge(
         history.of(house),
         # Of each process what it had not written down, the mail under way, and the one announced behind it.
-        Rules(ambiguous_on=frozenset({"email"}), extra_max=POOL * (sending.SETTLE_ROWS + 2)),
+        Rules(
+            ambiguous_on=frozenset({"email"}), extra_max=POOL * HANDS * (sending.SETTLE_ROWS + 2)
+        ),
     )
 
 

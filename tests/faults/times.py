@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import notifications
-from notifications import retry, sending
+from notifications import hands, retry, sending
 from notifications.channels import _http, _smtp
 from notifications.retry import AfterUnknown
 
@@ -19,8 +19,8 @@ LEASE_S = 2.0
 LEASE_MARGIN_S = 1.0
 READ_S = 0.6
 DELIVERY_S = 0.9  # less than the margin, as in the product
-# What one process may have with a mail server and not written down: its outcomes of one statement, one mail a connection.
-UNSETTLED = sending.SETTLE_ROWS + _smtp.CONNECTIONS_MAX
+# What one process may have with a mail server and not written down: of each hand the outcomes of one statement, one mail a connection.
+UNSETTLED = hands.HANDS * (sending.SETTLE_ROWS + _smtp.CONNECTIONS_MAX)
 CONSTANTS: dict[str, object] = {
     "LEASE_S": LEASE_S,
     "LEASE_MARGIN_S": LEASE_MARGIN_S,

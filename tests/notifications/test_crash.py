@@ -15,9 +15,13 @@ import pytest
 
 from demo import mailbox as mailboxes
 from demo.mailbox import Mailbox
+from notifications import sending
+from notifications.channels import _smtp
+from notifications.hands import HANDS
 
 PEOPLE = 2000
-GROUP = 60  # outcomes not yet written, and what is on the connections, when the worker dies
+# Of each thread the outcomes not yet written, and what is on the connections, when the worker dies.
+GROUP = HANDS * (sending.SETTLE_ROWS + _smtp.CONNECTIONS_MAX)
 ROOT = Path(__file__).resolve().parents[2]
 
 
