@@ -1,11 +1,11 @@
-"""Migrations of tables that grow: what has to read every row does so while people write. Only in migrations with `atomic = False`.
+"""Migrations of tables that grow: what has to read every row does so while people write. Only in an `OnlineMigration`.
 
 Django has the like for PostgreSQL alone; these are plain operations on SQLite.
 """
 
 from typing import Any
 
-from django.db import migrations, models
+from django.db import migrations, models, transaction
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import ProjectState
 
@@ -16,6 +16,61 @@ GROWN = ("result", "rollup", "subscriber", "subscription", "consent", "delivery"
 
 def _is_postgres(editor: Editor) -> bool:
     return editor.connection.vendor == "postgresql"
+
+
+class OnlineMigration(migrations.Migration):
+    """Step by step, each of them whole; one that was cut off goes on where it was when it is run again."""
+
+    atomic = False
+
+    def apply(
+        self, project_state: ProjectState, schema_editor: Editor, collect_sql: bool = False
+    ) -> ProjectState:
+        if collect_sql or not _is_postgres(schema_editor):
+            return super().apply(project_state, schema_editor, collect_sql)
+        for operation in self.operations:
+            step: Any = migrations.Migration(self.name, self.app_label)
+            step.atomic, step.operations = False, [operation]
+            if isinstance(operation, ONLINE):
+                project_state = step.apply(project_state, schema_editor)
+            elif self._is_done(operation, project_state, schema_editor):
+                operation.state_forwards(self.app_label, project_state)
+            else:
+                with transaction.atomic(schema_editor.connection.alias):
+                    project_state = step.apply(project_state, schema_editor)
+                    # Keys and indexes that Django would make at the very end belong to this step.
+                    while schema_editor.deferred_sql:
+                        schema_editor.execute(schema_editor.deferred_sql.pop(0), params=None)
+        return project_state
+
+    def _is_done(self, operation: Any, before: ProjectState, editor: Editor) -> bool:
+        """Tell by what is there. The step was whole, so a part of it stands for all."""
+        after = before.clone()
+        operation.state_forwards(self.app_label, after)
+        introspection = editor.connection.introspection
+        name = operation.model_name if hasattr(operation, "model_name") else operation.name
+        table = after.apps.get_model(self.app_label, name)._meta.db_table
+        with editor.connection.cursor() as cursor:
+            match operation:
+                case migrations.CreateModel():
+                    return table in introspection.table_names(cursor)
+                case migrations.AddField():
+                    return _has_column(editor, after, self.app_label, operation)
+                case migrations.RemoveIndex():
+                    return operation.name not in introspection.get_constraints(cursor, table)
+                case migrations.AddIndex():
+                    return operation.index.name in introspection.get_constraints(cursor, table)
+                case migrations.AddConstraint():
+                    return operation.constraint.name in introspection.get_constraints(cursor, table)
+        raise NotImplementedError(f"{self}: how to tell that this is done: {operation.describe()}")
+
+
+def _has_column(editor: Editor, state: ProjectState, app_label: str, operation: Any) -> bool:
+    model = state.apps.get_model(app_label, operation.model_name)
+    column = model._meta.get_field(operation.name).column
+    with editor.connection.cursor() as cursor:
+        found = editor.connection.introspection.get_table_description(cursor, model._meta.db_table)
+    return column in {each.name for each in found}
 
 
 class AddIndexOnline(migrations.AddIndex):
@@ -65,11 +120,12 @@ class AddFieldOnline(migrations.AddField):
         model = to_state.apps.get_model(app_label, self.model_name)
         field: Any = model._meta.get_field(self.name)
         condition = field.db_parameters(connection=schema_editor.connection)["check"]
-        field.db_check = lambda connection: None
-        try:
-            super().database_forwards(app_label, schema_editor, from_state, to_state)
-        finally:
-            del field.db_check
+        if not _has_column(schema_editor, to_state, app_label, self):
+            field.db_check = lambda connection: None
+            try:
+                super().database_forwards(app_label, schema_editor, from_state, to_state)
+            finally:
+                del field.db_check
         table = model._meta.db_table
         name = f"{table}_{field.column}_check"  # as PostgreSQL would have named it
         sql = f'ALTER TABLE "{table}" ADD CONSTRAINT "{name}" CHECK ({condition})'
@@ -184,3 +240,8 @@ class ReplaceUniqueOnline(migrations.AddConstraint):
         schema_editor.remove_constraint(old_model, self.constraint)
         before = next(each for each in model._meta.constraints if each.name == self.constraint.name)
         schema_editor.add_constraint(model, before)
+
+
+ONLINE = (
+    AddIndexOnline, AddFieldOnline, AddCheckOnline, DropFieldIndexOnline, ReplaceUniqueOnline,
+)  # fmt: skip

@@ -5,8 +5,8 @@ from django.db import migrations, models
 from incidents import online
 
 
-class Migration(migrations.Migration):
-    atomic = False  # deliveries are many: each step lets writers in between
+class Migration(online.OnlineMigration):
+    # deliveries are many: each step lets writers in between
 
     dependencies = [
         ('notifications', '0004_reach'),

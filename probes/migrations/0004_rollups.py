@@ -6,8 +6,8 @@ from django.db import migrations, models
 from incidents import online
 
 
-class Migration(migrations.Migration):
-    atomic = False  # results are many: nothing keeps them waiting for long
+class Migration(online.OnlineMigration):
+    # results are many: nothing keeps them waiting for long
 
     dependencies = [
         ('probes', '0003_result_answer'),

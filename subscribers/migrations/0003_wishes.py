@@ -8,8 +8,8 @@ from django.db import migrations, models
 from incidents import online
 
 
-class Migration(migrations.Migration):
-    atomic = False  # its tables are large: each step lets writers in between
+class Migration(online.OnlineMigration):
+    # its tables are large: each step lets writers in between
 
     dependencies = [
         ('incidents', '0003_doors'),

@@ -2,8 +2,8 @@
 
 Reads FAULTS from the environment, a JSON object that only this file knows: `clock_s` moves this process's clock, `slept` names a file
 with how long the machine slept,
-`slow` names models whose saves pause (seconds), `chunk_rows` is how many a fan-out queues at once, `mutant` a protection to
-remove, `ready` a folder where readiness is noted.
+`slow` names models whose saves pause (seconds), `chunk_rows` is how many a fan-out queues at once, `claim_rows` how many
+a worker claims at least, `mutant` a protection to remove, `ready` a folder where readiness is noted.
 """
 
 import json
@@ -42,6 +42,8 @@ def main() -> None:
         times.shorten()
     if told.get("chunk_rows"):
         times.constant("CHUNK_ROWS", told["chunk_rows"])
+    if told.get("claim_rows"):
+        times.constant("CLAIM_ROWS_MIN", told["claim_rows"])
     for model, pause_s in told.get("slow", {}).items():
         _pause_before_writing(model, pause_s)
     if told.get("mutant"):

@@ -32,7 +32,7 @@ CASES: dict[str, tuple[Scene, dict[str, int], str]] = {
     "lapsed leases are taken back": (
         partial(test_kills.killed, seed=1, fan_outs=1, kills=2), {"email": 1000}, "I1 lost",
     ),
-    "a lost lease ends the right to send": (test_freeze.suspended, test_freeze.CROWD, "I2"),
+    "a lost lease ends the right to send": (test_freeze.suspended, test_freeze.PEOPLE, "I2"),
     "an overtaken update is not sent": (test_publish.overtaken_while_put_off, FEW, "I3"),
     "who has left is asked again": (test_people.leaving_and_joining, {"email": 800}, "I4"),
     "a halt is asked for": (test_publish.halted, {"email": 1500}, "halt"),

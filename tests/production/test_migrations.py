@@ -2,19 +2,17 @@
 
 import importlib
 import pkgutil
+import uuid
+from collections.abc import Iterator
 
 import pytest
-from django.db import connection, migrations
+from django.db import connection, connections, migrations
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.postgresql.base import DatabaseWrapper
+from django.db.migrations.executor import MigrationExecutor
+from pytest_django.plugin import DjangoDbBlocker
 
-from incidents.online import (
-    GROWN,
-    AddCheckOnline,
-    AddFieldOnline,
-    AddIndexOnline,
-    DropFieldIndexOnline,
-    ReplaceUniqueOnline,
-)
+from incidents.online import GROWN, ONLINE, OnlineMigration
 from statuspage.schema import ROOMS
 
 
@@ -31,9 +29,6 @@ def _later() -> list[tuple[str, migrations.Migration]]:
 
 
 LATER = _later()
-ONLINE = (
-    AddIndexOnline, ReplaceUniqueOnline, AddFieldOnline, AddCheckOnline, DropFieldIndexOnline,
-)  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "migration"), LATER, ids=[name for name, _ in LATER])
@@ -43,7 +38,7 @@ def test_nothing_that_reads_a_grown_table_keeps_writers_out(
     wrong = []
     for operation in migration.operations:
         if isinstance(operation, ONLINE):
-            assert migration.atomic is False, f"{name}: online needs atomic = False"
+            assert isinstance(migration, OnlineMigration), f"{name} is no OnlineMigration"
             continue
         # A check constraint reads every row; so do a column that has one, as positive numbers have, and a key made anew.
         reads = isinstance(
@@ -116,3 +111,66 @@ def test_a_key_without_an_index_of_its_own_is_still_a_key() -> None:
         (indexes,) = cursor.fetchone()
     assert keys == [("probes_check", True), ("probes_location", True)]
     assert indexes == 0
+
+
+@pytest.fixture
+def empty(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker
+) -> Iterator[BaseDatabaseWrapper]:
+    """Another database on the same server, with nothing in it."""
+    if connection.vendor != "postgresql":
+        pytest.skip("plain operations there, each migration in one transaction")
+    name = f"cut_{uuid.uuid4().hex}"
+    with django_db_blocker.unblock():
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name}")
+        other = connection.copy("cut")
+        other.settings_dict = {**other.settings_dict, "NAME": name}
+        connections["cut"] = other
+        try:
+            yield other
+        finally:
+            other.close()
+            del connections["cut"]
+            with connection.cursor() as cursor:
+                cursor.execute(f"DROP DATABASE {name}")
+
+
+def _schema(database: BaseDatabaseWrapper) -> set[str]:
+    with database.cursor() as cursor:
+        cursor.execute(
+            "SELECT concat_ws(' ', indrelid::regclass, indexrelid::regclass, indisvalid, indkey) FROM pg_index "
+            "WHERE indexrelid::regclass::text NOT LIKE 'pg_toast.%' UNION ALL "
+            "SELECT concat_ws(' ', conrelid::regclass, conname, convalidated, conkey) FROM pg_constraint UNION ALL "
+            "SELECT concat_ws(' ', table_name, column_name, data_type, is_nullable, column_default) "
+            "FROM information_schema.columns WHERE table_schema = 'public'"
+        )
+        return {text for (text,) in cursor.fetchall()}
+
+
+@pytest.mark.slow
+def test_a_migration_that_is_cut_off_between_two_steps_goes_on_where_it_was(
+    empty: BaseDatabaseWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor = MigrationExecutor(empty)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    cuts = 0
+    for migration, _ in plan:
+        steps = migration.operations if isinstance(migration, OnlineMigration) else []
+        # Behind the last cut every other step is there already, and must be seen to be.
+        for operation in {
+            id(step): step for step in [*steps[len(steps) // 2 :][:1], *steps[-1:]]
+        }.values():
+            with monkeypatch.context() as patch:
+                patch.setattr(operation, "database_forwards", _cut)
+                with pytest.raises(InterruptedError):
+                    MigrationExecutor(empty).migrate([(migration.app_label, migration.name)])
+            cuts += 1
+        executor = MigrationExecutor(empty)
+        executor.migrate([(migration.app_label, migration.name)])
+    assert cuts > 6
+    assert _schema(empty) == _schema(connection)
+
+
+def _cut(*_: object) -> None:
+    raise InterruptedError
