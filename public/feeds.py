@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from html import escape
 from urllib.parse import urlsplit
 from xml.etree import ElementTree as xml
@@ -16,6 +17,7 @@ from public import statusapi, words
 from public.snapshot import Snapshot
 
 ENTRIES_MAX = 50  # Statuspage shows at least 25: statuspage-api.md §3
+UPDATES_MAX = 1_024  # kept as they were written: what was said before stays, and each feed says it
 ATOM = "http://www.w3.org/2005/Atom"
 JSON_FEED = "https://jsonfeed.org/version/1.1"
 
@@ -190,6 +192,7 @@ def body_html(incident: IncidentFact, page: PageFact) -> str:
     return "\n".join(parts)
 
 
+@lru_cache(maxsize=UPDATES_MAX)
 def _update_html(update: UpdateFact, before: Status | None, zone: ZoneInfo) -> str:
     label = "Update" if update.status == before else update.status.replace("_", " ").capitalize()
     text = escape(update.body).replace("\r\n", "\n").replace("\n", "<br>")

@@ -1,6 +1,7 @@
 """A feed as a calendar: planned maintenance, and incidents as they were."""
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from icalendar import Calendar, Event
 
@@ -11,6 +12,8 @@ from public.feeds import Feed
 
 # Nobody knows the end of what is open: calendars want one, so it is the next hour.
 _OPEN_LASTS = timedelta(hours=1)
+EVENTS_MAX = 256  # kept as they were written; a feed has 50, and those of components tell the same
+_END = b"END:VCALENDAR\r\n"
 _PRODUCT = "-//statuspage//history//EN"
 _CONTROLS = {code: None for code in range(32) if code not in (9, 10)}
 
@@ -21,30 +24,52 @@ def calendar(feed: Feed) -> bytes:
     found.add("prodid", _PRODUCT)
     found.add("version", "2.0")
     found.add("x-wr-calname", _line(feed.title))
-    for one in feed.incidents:
-        found.add_component(_event(one, feed))
-    return bytes(found.to_ical())
+    empty = bytes(found.to_ical())
+    events = b"".join(_event_of(one, feed) for one in feed.incidents)
+    return empty.removesuffix(_END) + events + _END
 
 
-def _event(one: IncidentFact, feed: Feed) -> Event:
-    event = Event()
-    event.add("uid", f"{one.uid}@{feed.host}")
-    event.add("dtstamp", one.updated_at)
-    event.add("last-modified", one.updated_at)
-    event.add("created", one.created_at)
-    event.add("sequence", len(one.updates) + sum(1 for each in one.updates if each.edited_at))
-    event.add("summary", _line(one.name))
-    event.add("url", wire.incident_url(one.uid, feed.page))
+def _event_of(one: IncidentFact, feed: Feed) -> bytes:
     began_at = one.scheduled_for or one.started_at
-    event.add("dtstart", began_at)
-    event.add("dtend", _end(one, began_at))
     said = "\n\n".join(
         f"{update.status.replace('_', ' ').capitalize()}: {update.body}" for update in one.updates
     )
-    event.add("description", _plain(said))
-    event.add("status", "TENTATIVE" if one.status is Status.SCHEDULED else "CONFIRMED")
+    return _event(
+        f"{one.uid}@{feed.host}",
+        (one.created_at, one.updated_at, began_at, _end(one, began_at)),
+        len(one.updates) + sum(1 for each in one.updates if each.edited_at),
+        _line(one.name),
+        wire.incident_url(one.uid, feed.page),
+        _plain(said),
+        "TENTATIVE" if one.status is Status.SCHEDULED else "CONFIRMED",
+    )
+
+
+@lru_cache(maxsize=EVENTS_MAX)  # of an update's events all but one are as they were
+def _event(
+    uid: str,
+    times: tuple[datetime, datetime, datetime, datetime],
+    sequence: int,
+    name: str,
+    url: str,
+    said: str,
+    status: str,
+) -> bytes:
+    created_at, updated_at, began_at, ended_at = times
+    event = Event()
+    event.add("uid", uid)
+    event.add("dtstamp", updated_at)
+    event.add("last-modified", updated_at)
+    event.add("created", created_at)
+    event.add("sequence", sequence)
+    event.add("summary", name)
+    event.add("url", url)
+    event.add("dtstart", began_at)
+    event.add("dtend", ended_at)
+    event.add("description", said)
+    event.add("status", status)
     event.add("transp", "TRANSPARENT")  # nobody is busy because a server is
-    return event
+    return bytes(event.to_ical())
 
 
 def _end(one: IncidentFact, began_at: datetime) -> datetime:
