@@ -16,7 +16,7 @@ from django.db.models import Exists, F, OuterRef, Q
 from incidents.lifecycle import Audience
 from incidents.models import Update
 from notifications import routing
-from notifications.dbtime import by_index_only, database_now
+from notifications.dbtime import by_ids, by_index_only, database_now
 from notifications.models import SENT_FROM, Broadcast, Delivery, DeliveryState, Lane
 from notifications.opening import ENTRY_VALID
 from subscribers.models import State, Suppression
@@ -172,7 +172,7 @@ def _take_of(
 
 def _lease(ids: Sequence[int], claimed: Claim, state: DeliveryState, now: datetime) -> None:
     if ids:
-        Delivery.objects.filter(pk__in=ids).update(
+        by_ids(Delivery.objects.all(), ids).update(
             state=state,
             lease=claimed.lease,
             lease_until=now + timedelta(seconds=LEASE_S),
@@ -218,7 +218,7 @@ def _with_people(due: models.QuerySet[Delivery]) -> models.QuerySet[Delivery, An
         channel=OuterRef("channel"), address_hash=OuterRef("subscription__address_hash")
     )
     return due.values_list(
-        "pk", "channel", "urgent", "attempts", "maybe_sent", "due_at", "provider", "subscription_id",
+        "pk", "channel", "urgent", "attempts", "maybe_sent", "provider", "subscription_id",
         "subscription__uid", "subscription__address_sealed", "subscription__address_hash",
         "subscription__state", Exists(suppressed),
     )  # fmt: skip
@@ -239,7 +239,7 @@ class Due:
     """One delivery on its way, and its person: lean, because there may be a million of them."""
 
     __slots__ = (
-        *("attempts", "channel", "due_at", "is_new", "maybe_sent", "pk", "provider", "state"),
+        *("attempts", "channel", "is_new", "maybe_sent", "pk", "provider", "state"),
         *("subscription", "subscription_id", "suppressed", "urgent"),
     )
 
@@ -250,7 +250,6 @@ class Due:
         urgent: bool,
         attempts: int,
         maybe_sent: bool,
-        due_at: datetime,
         provider: str,
         subscription_id: int,
         uid: str,
@@ -265,7 +264,6 @@ class Due:
         self.urgent = urgent
         self.attempts = attempts
         self.maybe_sent = maybe_sent
-        self.due_at = due_at
         self.provider = provider
         self.subscription_id = subscription_id
         self.subscription = Person(subscription_id, uid, channel, sealed, hashed)

@@ -1,13 +1,15 @@
 """The database's clock, and its patience with us: leases must not depend on a worker's."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from django.db import connection
+from django.db import connection, models
 from django.db.backends.signals import connection_created
 
 # A process that is frozen in the middle of a transaction keeps its locks: PostgreSQL ends it well before a lease does (60 s).
 IDLE_IN_TRANSACTION_S = 30.0
+Row = TypeVar("Row", bound=models.Model)
 
 
 def database_now() -> datetime:
@@ -28,6 +30,14 @@ def by_index_only() -> None:
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL enable_seqscan = off")
+
+
+def by_ids(rows: models.QuerySet[Row], ids: Sequence[int]) -> models.QuerySet[Row]:
+    """Return the rows of these ids: on PostgreSQL by one array, as hundreds of parameters take longer to say than to find."""
+    if connection.vendor == "postgresql":
+        column = f"{connection.ops.quote_name(rows.model._meta.db_table)}.id"
+        return rows.extra(where=[f"{column} = ANY(%s)"], params=[list(ids)])
+    return rows.filter(pk__in=ids)
 
 
 def bound_transactions() -> None:

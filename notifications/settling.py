@@ -36,10 +36,10 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class _Word:
-    """What an outcome writes. Nothing is null, so that a table of these has the same types in every database."""
+    """What an outcome writes; without `due_at` what is there stays."""
 
     state: DeliveryState
-    due_at: datetime
+    due_at: datetime | None = None
     maybe_sent: bool = False
     provider_id: str = ""
     why: str = ""
@@ -96,7 +96,7 @@ def _write(
     sql = f"""
         WITH said ({", ".join(_COLUMNS)}) AS ({said})
         UPDATE {table} SET
-            state = said.state, due_at = said.due_at, why = said.why, lease = '', provider = said.provider,
+            state = said.state, due_at = COALESCE(said.due_at, {table}.due_at), why = said.why, lease = '', provider = said.provider,
             maybe_sent = {table}.maybe_sent OR said.maybe_sent,
             accepted_at = CASE WHEN said.state = 'accepted' THEN said.told_at ELSE {table}.accepted_at END,
             provider_id = CASE WHEN said.provider_id = '' THEN {table}.provider_id ELSE said.provider_id END
@@ -153,17 +153,15 @@ def _word(item: Settlement, *, critical: bool) -> _Word:
     why = outcome.why[:255]
     match outcome.result:
         case Result.ACCEPTED:
-            return _Word(
-                DeliveryState.ACCEPTED, delivery.due_at, provider_id=outcome.provider_id[:255]
-            )
+            return _Word(DeliveryState.ACCEPTED, provider_id=outcome.provider_id[:255])
         case Result.REFUSED:
-            return _Word(DeliveryState.REFUSED, delivery.due_at, why=why)
+            return _Word(DeliveryState.REFUSED, why=why)
         case Result.RETRY:
             again = next_attempt_at(
                 delivery.attempts, item.at, outcome.retry_after_s, urgent=delivery.urgent
             )
             if again is None:
-                return _Word(DeliveryState.FAILED, delivery.due_at, why=why)
+                return _Word(DeliveryState.FAILED, why=why)
             return _Word(DeliveryState.PENDING, again, why=why)
         case Result.UNKNOWN:
             return _unknown(delivery, item.at, why, critical=critical)
@@ -172,7 +170,7 @@ def _word(item: Settlement, *, critical: bool) -> _Word:
 def _unknown(delivery: Delivery | Due, at: datetime, why: str, *, critical: bool) -> _Word:
     then = after_unknown(delivery.channel, delivery.attempts, critical)
     if not then.resend:
-        return _Word(DeliveryState.UNKNOWN, delivery.due_at, maybe_sent=True, why=why)
+        return _Word(DeliveryState.UNKNOWN, maybe_sent=True, why=why)
     due = at + timedelta(seconds=then.after_s)
     return _Word(DeliveryState.PENDING, due, maybe_sent=True, why=why)
 

@@ -26,9 +26,8 @@ FORMS_MAX = 16
 CONNECTIONS_MAX = 5
 # A server that answers faster than this is not waited for: one more connection would only cost it.
 SLOW_S = 0.02
-# Connections that a large batch uses at once where every command waits for its reply: while one is waited for, the others
-# have something to do.
-CONNECTIONS_EAGER = 4
+# Connections that a large batch uses at once: while one reply is waited for, the others have something to do.
+CONNECTIONS_EAGER = 3
 # Where no further connection could be had, this long none is asked for.
 ENOUGH_S = 60.0
 # RFC 3463: the address does not exist, or its domain takes no mail. 5.1.7 and 5.1.8 speak of our own.
@@ -187,10 +186,10 @@ class _Sending:
             yield from self._said()
 
     def _wants_more(self) -> bool:
-        """One connection has taken a mail, each command in its turn: a few more share the work."""
+        """One connection has taken a mail, and there are more: a few more connections share the work."""
         if not 0 < len(self._busy) < CONNECTIONS_EAGER:
             return False
-        return all(lane.served and not lane.pipelining for lane in self._busy.values())
+        return all(lane.served for lane in self._busy.values())
 
     def leave(self) -> None:
         """Let go of connections in the middle of something: nobody can tell any more what their next reply is about."""
