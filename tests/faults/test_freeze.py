@@ -3,6 +3,7 @@
 import signal
 import time
 from datetime import UTC, datetime
+from math import ceil
 
 import pytest
 from django.db import models
@@ -23,6 +24,9 @@ CLAIM_ROWS = 200  # of each process, also on a machine so slow that it would cla
 IN_HAND = 250  # far more than may be told twice
 POOL = 2  # processes of worker-email: each may have begun one mail when it froze
 SLOW_S = 0.005  # so that there is still something to send when the sleeper wakes
+# What a hand had not written down at this pace, the mail that makes it look at the time, the one under way, and the one
+# announced behind it.
+UNSETTLED = min(sending.SETTLE_ROWS, ceil(sending.SETTLE_S / SLOW_S)) + 3
 WAKES_AT = 0.3  # of the newer update's mails
 TOLD_BY_ANOTHER = 0.7  # of what the sleeper has in hand, when it wakes: to send that again would be far more than allowed
 
@@ -71,10 +75,7 @@ def suspended(house: House) -> Verdict:
     house.await_settled()
     return judge(
         history.of(house),
-        # Of each process what it had not written down, the mail under way, and the one announced behind it.
-        Rules(
-            ambiguous_on=frozenset({"email"}), extra_max=POOL * HANDS * (sending.SETTLE_ROWS + 2)
-        ),
+        Rules(ambiguous_on=frozenset({"email"}), extra_max=POOL * HANDS * UNSETTLED),
     )
 
 
