@@ -84,6 +84,16 @@ def _next_leg(broadcast: Broadcast) -> routing.Leg | None:
     return next((leg for leg in legs if broadcast.cursor.get(leg.channel) != "done"), None)
 
 
+def _next_leg_with_people(broadcast: Broadcast) -> routing.Leg | None:
+    """Return the next leg that anybody may be reached by; those that nobody chose are done (the ladder keeps its own books)."""
+    while leg := _next_leg(broadcast):
+        people = Subscription.objects.filter(channel=leg.channel, role=leg.role, state=State.ACTIVE)
+        if leg.ladder or leg.channel in broadcast.cursor or people.exists():
+            return leg
+        broadcast.cursor[leg.channel] = "done"
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     rows: int
@@ -94,7 +104,7 @@ class Chunk:
 def queue_chunk(broadcast_id: int, now: datetime) -> Chunk | None:
     """Queue the next chunk; None when the broadcast is all queued, or halted."""
     broadcast = Broadcast.objects.select_for_update().get(pk=broadcast_id)
-    leg = None if broadcast.halted_at else _next_leg(broadcast)
+    leg = None if broadcast.halted_at else _next_leg_with_people(broadcast)
     if leg is None:
         Broadcast.objects.filter(pk=broadcast_id, fanned_out_at__isnull=True).update(
             fanned_out_at=now

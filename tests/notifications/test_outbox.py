@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from incidents import services
 from incidents.lifecycle import Audience, CallReason, Status
@@ -60,6 +61,19 @@ def test_a_follower_of_the_component_is_queued() -> None:
 def test_a_follower_of_another_component_hears_nothing() -> None:
     world.person(only=world.component("login"))
     assert queue(world.incident(world.component("follow"))) == []
+
+
+def test_channels_that_nobody_chose_are_done_in_one_look() -> None:
+    person = world.person()
+    incident = world.incident()
+    shown(incident)
+    outbox.open_entries(SOON)
+    with CaptureQueriesContext(connection) as asked:
+        outbox.fan_out(SOON)
+    assert Delivery.objects.get().subscription == person
+    inserts = [each for each in asked if each["sql"].startswith('INSERT INTO "notifications_del')]
+    assert len(inserts) == 1
+    assert Broadcast.objects.get().fanned_out_at
 
 
 def test_an_incident_without_components_is_for_everyone() -> None:
