@@ -15,6 +15,12 @@ def _passwords_cost_little() -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _static_files_are_looked_up_when_asked_for() -> None:
+    """WhiteNoise reads every file when a client is made, and each test makes one."""
+    settings.WHITENOISE_AUTOREFRESH = True
+
+
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings() -> None:
     """Let SQLite's test database be a file: threads share it under the locks of the real thing."""

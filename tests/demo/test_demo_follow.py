@@ -217,6 +217,7 @@ def test_a_high_reading_alerts_nobody(follow: Follow) -> None:
     assert follow.service.board.requests["alerts"] == told + 1
 
 
+@pytest.mark.slow
 def test_a_withheld_upload_raises_no_data_once() -> None:
     with (
         running(FollowOptions(upload_every_s=0.1, no_data_after_s=0.4)) as follow,

@@ -76,6 +76,7 @@ def test_the_mailbox_names_its_smtp_address_too() -> None:
         assert requests.get(f"{words[1]}/count", timeout=TIMEOUT_S).json()["count"] == 1
 
 
+@pytest.mark.slow
 def test_a_hanging_request_does_not_hold_up_the_stop() -> None:
     with started("demo.follow") as (process, words):
         url = words[1]

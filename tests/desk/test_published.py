@@ -121,6 +121,7 @@ def go() -> Round:
     return Round()
 
 
+@pytest.mark.slow
 def test_every_call_of_the_published_description_is_answered_as_it_says(go: Round) -> None:
     component, group = _components(go)
     incident = _incidents(go, component)

@@ -87,6 +87,7 @@ def test_the_reader_hears_of_a_bounce_while_it_waits(server: Imap) -> None:
             thread.join(60)
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_a_mail_leaves_with_the_address_that_its_bounce_comes_back_to(
     monkeypatch: pytest.MonkeyPatch, server: Imap

@@ -157,6 +157,7 @@ def test_a_failure_is_tried_again_and_counts_once(tmp_path: Path) -> None:
     asyncio.run(scene())
 
 
+@pytest.mark.slow
 def test_what_it_saw_while_the_server_was_away_comes_later(tmp_path: Path) -> None:
     async def scene() -> None:
         stand_in = StandIn()

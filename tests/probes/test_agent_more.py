@@ -114,6 +114,7 @@ def share_check(url: str) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_a_frozen_account_stays_frozen_over_a_restart_and_no_secret_is_on_disk(
     tmp_path: Path,
 ) -> None:
@@ -249,6 +250,7 @@ def test_a_pause_before_the_run_is_not_held_against_it() -> None:
     assert asyncio.run(check.fault(interval_s=30, since=time.monotonic())) == ""
 
 
+@pytest.mark.slow
 def test_the_lag_of_this_process_is_measured() -> None:
     async def scene() -> float:
         check = SelfCheck()
@@ -330,6 +332,7 @@ def test_a_long_list_is_cut_and_checks_that_are_gone_are_forgotten() -> None:
     assert plight.sentence(600).endswith("min. journey: log in: HTTP 503, expected 200.")
 
 
+@pytest.mark.slow
 def test_the_agent_posts_its_alarm_until_it_is_taken_and_the_end(tmp_path: Path) -> None:
     async def scene() -> None:
         stand_in, told = StandIn(), list[str]()

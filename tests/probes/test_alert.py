@@ -97,6 +97,7 @@ def test_an_upload_that_is_withheld_raises_no_data(follow: Follow) -> None:
     assert found.steps[-1].phases_ms["arrival"] > 300
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind", [pytest.param({}, id="low"), pytest.param({"value": 120, "match": NO_DATA}, id="none")]
 )

@@ -112,6 +112,7 @@ def test_beats_of_a_client_that_retries_count_once(job: Job) -> None:
     assert job.outcomes() == ["ok"]
 
 
+@pytest.mark.slow
 def test_a_job_that_never_reported_is_not_late(job: Job) -> None:
     job.wait(600)
 

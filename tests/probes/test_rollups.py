@@ -87,6 +87,7 @@ def test_each_result_is_counted_in_its_minute_hour_and_day(check: Check) -> None
     }
 
 
+@pytest.mark.slow
 def test_batches_add_up_and_the_sketch_tells_the_percentiles_of_all(check: Check) -> None:
     at = NOON - timedelta(minutes=30)
     durations = [float(each) for each in range(1, 101)]

@@ -190,6 +190,7 @@ def test_by_day_the_draft_waits_for_a_veto_and_then_goes_out(world: World) -> No
     assert world.said() == [("investigating", True)]
 
 
+@pytest.mark.slow
 def test_a_vetoed_verdict_stays_silent_until_it_was_clean_once(world: World) -> None:
     world.policy("follow", "outage", publish="auto", veto_s=120)
     world.runs(2, follow="fail")
@@ -259,6 +260,7 @@ def test_the_first_policy_that_matches_wins(world: World) -> None:
     assert not Incident.objects.exists()
 
 
+@pytest.mark.slow
 def test_after_300_s_clean_it_is_monitored_and_600_s_later_resolved(world: World) -> None:
     world.policy("follow", "outage", publish="auto", veto_s=0)
     world.runs(2, follow="fail")
@@ -313,6 +315,7 @@ def test_without_resolve_after_s_only_a_person_resolves(world: World) -> None:
     assert world.said() == [("investigating", True), ("monitoring", True)]
 
 
+@pytest.mark.slow
 def test_a_relapse_while_monitored_is_said_in_the_same_incident(world: World) -> None:
     world.policy("follow", "outage", publish="auto", veto_s=0)
     world.runs(2, follow="fail")
@@ -340,6 +343,7 @@ def test_a_relapse_after_the_end_reopens_the_same_incident(world: World) -> None
     assert Incident.objects.get().status == Status.INVESTIGATING
 
 
+@pytest.mark.slow
 def test_a_relapse_too_late_is_another_incident(world: World) -> None:
     world.policy("follow", "outage", publish="auto", veto_s=0)
     Check.objects.update(
@@ -401,6 +405,7 @@ def test_the_earliest_deadline_publishes_the_draft_whole_with_the_worst_text(wor
     assert incident.components.count() == 2
 
 
+@pytest.mark.slow
 def test_a_draft_that_came_to_nothing_is_withdrawn(world: World) -> None:
     world.policy("follow", "outage", publish="draft")
     world.runs(2, follow="fail")
@@ -411,6 +416,7 @@ def test_a_draft_that_came_to_nothing_is_withdrawn(world: World) -> None:
     assert world.said() == [("investigating", False)]
 
 
+@pytest.mark.slow
 def test_where_a_person_has_posted_the_machine_drafts_and_calls(world: World) -> None:
     world.policy("follow", "outage", publish="auto", veto_s=0)
     world.runs(2, follow="fail")

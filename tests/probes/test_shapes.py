@@ -38,6 +38,11 @@ class Row:
     options: Mapping[str, Any] = field(default_factory=dict)
     account: str = "probe"
 
+    @property
+    def takes_long(self) -> bool:
+        """Whether somebody waits for something."""
+        return self.options in (HANG, SLOW) or self.target == "alerts"
+
     def __str__(self) -> str:
         more = "".join(f" {name}={value}" for name, value in self.options.items())
         return f"{self.target} {self.shape}{more}"
@@ -202,7 +207,11 @@ def look(
 
 @pytest.mark.parametrize(
     ("row", "kind"),
-    [pytest.param(row, kind, id=f"{row}: {kind}") for row in ROWS for kind in row.seen],
+    [
+        pytest.param(row, kind, id=f"{row}: {kind}", marks=[pytest.mark.slow] * row.takes_long)
+        for row in ROWS
+        for kind in row.seen
+    ],
 )
 def test_every_shape_has_its_outcome_and_its_name(follow: Follow, row: Row, kind: str) -> None:
     assert follow.put_faults({row.target: {"shape": row.shape, **row.options}}).status == 200

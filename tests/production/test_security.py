@@ -70,6 +70,7 @@ def _lacks(answer: Any) -> list[str]:  # Any: the test client's own answer
     return wrong
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_every_answer_has_strict_headers() -> None:
     strangers, staff = Client(), Client(raise_request_exception=False)

@@ -76,6 +76,7 @@ def _loaded(before: str = "", **env: str) -> str:
     return done.stdout.strip() or done.stderr.strip().splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_it_is_off_unless_asked_for() -> None:
     assert _loaded() == "False"
     assert _loaded(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9") == "True"

@@ -138,6 +138,7 @@ def test_a_deleted_incident_loses_its_page_and_others_keep_theirs(folder: Path) 
     assert (folder / "incidents" / kept.uid).exists()
 
 
+@pytest.mark.slow
 def test_a_new_folder_gets_old_incidents_back(
     folder: Path, settings: Settings, tmp_path: Path
 ) -> None:

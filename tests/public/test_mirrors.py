@@ -52,6 +52,7 @@ def keys(client: "S3Client") -> list[str]:
     return [row["Key"] for row in client.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
 
 
+@pytest.mark.slow
 def test_a_bucket_holds_what_the_folder_holds(bucket: "S3Client", tmp_path: Path) -> None:
     publisher = Publisher(tmp_path, [ADDRESS])
     publisher.publish(snapshot(incident()))
@@ -78,6 +79,7 @@ def test_a_bucket_is_told_what_each_file_is_and_how_long_it_is_good(
         assert head["CacheControl"].startswith("public, max-age=15")
 
 
+@pytest.mark.slow
 def test_what_is_removed_here_is_removed_there(bucket: "S3Client", tmp_path: Path) -> None:
     publisher = Publisher(tmp_path, [ADDRESS])
     publisher.publish(snapshot(components=(component(), component("web"))))

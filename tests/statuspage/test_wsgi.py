@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 LOOK = (
     "from statuspage import schema; schema.refuse_mismatch = lambda: None; "
@@ -12,6 +14,7 @@ LOOK = (
 )
 
 
+@pytest.mark.slow
 def test_the_views_are_read_before_the_first_request(tmp_path: Path) -> None:
     env = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path), "SITE_URL": "http://status.test"}
     done = subprocess.run(

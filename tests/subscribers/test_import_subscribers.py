@@ -210,6 +210,7 @@ def test_a_persons_own_choice_outweighs_the_file(tmp_path: Path, pending: Pendin
     assert (subscription.every_component, subscription.language) == (True, "en")
 
 
+@pytest.mark.slow
 def test_a_chunk_costs_the_same_few_queries_however_many_rows_it_has(
     tmp_path: Path, components: dict[str, Component]
 ) -> None:
