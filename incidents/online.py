@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import migrations, models, transaction
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 Editor = BaseDatabaseSchemaEditor
@@ -31,7 +32,7 @@ class OnlineMigration(migrations.Migration):
         for operation in self.operations:
             step: Any = migrations.Migration(self.name, self.app_label)
             step.atomic, step.operations = False, [operation]
-            if isinstance(operation, ONLINE):
+            if isinstance(operation, OnlineOperation):
                 project_state = step.apply(project_state, schema_editor)
             elif self._is_done(operation, project_state, schema_editor):
                 operation.state_forwards(self.app_label, project_state)
@@ -73,8 +74,8 @@ def _has_column(editor: Editor, state: ProjectState, app_label: str, operation: 
     return column in {each.name for each in found}
 
 
-class AddIndexOnline(migrations.AddIndex):
-    """An index that keeps nobody from writing."""
+class OnlineOperation(Operation):
+    """An operation that does `online` on PostgreSQL and elsewhere what Django's own does. Run twice, it is done once."""
 
     atomic = False
 
@@ -85,11 +86,25 @@ class AddIndexOnline(migrations.AddIndex):
         from_state: ProjectState,
         to_state: ProjectState,
     ) -> None:
-        if not _is_postgres(schema_editor):
+        if _is_postgres(schema_editor):
+            self.online(app_label, schema_editor, from_state, to_state)
+        else:
             super().database_forwards(app_label, schema_editor, from_state, to_state)
-            return
+
+    # Any: PostgreSQL's own editor, which takes `concurrently` and tells names
+    def online(
+        self, app_label: str, editor: Any, from_state: ProjectState, to_state: ProjectState
+    ) -> None:
+        raise NotImplementedError
+
+
+class AddIndexOnline(OnlineOperation, migrations.AddIndex):
+    """An index that keeps nobody from writing."""
+
+    def online(
+        self, app_label: str, editor: Any, from_state: ProjectState, to_state: ProjectState
+    ) -> None:
         model = to_state.apps.get_model(app_label, self.model_name)
-        editor: Any = schema_editor  # PostgreSQL's own takes `concurrently`
         # One that was cut off is there and invalid.
         editor.execute(f'DROP INDEX CONCURRENTLY IF EXISTS "{self.index.name}"')
         editor.add_index(model, self.index, concurrently=True)
@@ -102,53 +117,34 @@ def _add_check(editor: Editor, table: str, name: str, sql: str) -> None:
     editor.execute(f'ALTER TABLE "{table}" VALIDATE CONSTRAINT "{name}"')
 
 
-class AddFieldOnline(migrations.AddField):
+class AddFieldOnline(OnlineOperation, migrations.AddField):
     """A column with a condition of its own, such as a positive number's: Django's would read the table under the strongest lock."""
 
-    atomic = False
-
-    def database_forwards(
-        self,
-        app_label: str,
-        schema_editor: Editor,
-        from_state: ProjectState,
-        to_state: ProjectState,
+    def online(
+        self, app_label: str, editor: Any, from_state: ProjectState, to_state: ProjectState
     ) -> None:
-        if not _is_postgres(schema_editor):
-            super().database_forwards(app_label, schema_editor, from_state, to_state)
-            return
         model = to_state.apps.get_model(app_label, self.model_name)
         field: Any = model._meta.get_field(self.name)
-        condition = field.db_parameters(connection=schema_editor.connection)["check"]
-        if not _has_column(schema_editor, to_state, app_label, self):
+        condition = field.db_parameters(connection=editor.connection)["check"]
+        if not _has_column(editor, to_state, app_label, self):
             field.db_check = lambda connection: None
             try:
-                super().database_forwards(app_label, schema_editor, from_state, to_state)
+                migrations.AddField.database_forwards(self, app_label, editor, from_state, to_state)
             finally:
                 del field.db_check
         table = model._meta.db_table
         name = f"{table}_{field.column}_check"  # as PostgreSQL would have named it
         sql = f'ALTER TABLE "{table}" ADD CONSTRAINT "{name}" CHECK ({condition})'
-        _add_check(schema_editor, table, name, sql)
+        _add_check(editor, table, name, sql)
 
 
-class DropFieldIndexOnline(migrations.AlterField):
+class DropFieldIndexOnline(OnlineOperation, migrations.AlterField):
     """A foreign key loses its own index; Django's makes the key anew, and every row is asked for under a lock."""
 
-    atomic = False
-
-    def database_forwards(
-        self,
-        app_label: str,
-        schema_editor: Editor,
-        from_state: ProjectState,
-        to_state: ProjectState,
+    def online(
+        self, app_label: str, editor: Any, from_state: ProjectState, to_state: ProjectState
     ) -> None:
-        if not _is_postgres(schema_editor):
-            super().database_forwards(app_label, schema_editor, from_state, to_state)
-            return
         model: Any = from_state.apps.get_model(app_label, self.model_name)
-        editor: Any = schema_editor
         named = {index.name for index in model._meta.indexes}
         for name in editor._constraint_names(
             model,
@@ -166,33 +162,25 @@ class DropFieldIndexOnline(migrations.AlterField):
         from_state: ProjectState,
         to_state: ProjectState,
     ) -> None:
-        super().database_forwards(app_label, schema_editor, from_state, to_state)
+        # Back as Django does it.
+        migrations.AlterField.database_forwards(
+            self, app_label, schema_editor, from_state, to_state
+        )
 
 
-class AddCheckOnline(migrations.AddConstraint):
+class AddCheckOnline(OnlineOperation, migrations.AddConstraint):
     """A check constraint that keeps nobody from writing while it looks at the rows that are there."""
 
-    atomic = False
-
-    def database_forwards(
-        self,
-        app_label: str,
-        schema_editor: Editor,
-        from_state: ProjectState,
-        to_state: ProjectState,
+    def online(
+        self, app_label: str, editor: Any, from_state: ProjectState, to_state: ProjectState
     ) -> None:
-        if not _is_postgres(schema_editor):
-            super().database_forwards(app_label, schema_editor, from_state, to_state)
-            return
         model = to_state.apps.get_model(app_label, self.model_name)
-        sql = str(self.constraint.create_sql(model, schema_editor))
-        _add_check(schema_editor, model._meta.db_table, self.constraint.name, sql)
+        sql = str(self.constraint.create_sql(model, editor))
+        _add_check(editor, model._meta.db_table, self.constraint.name, sql)
 
 
-class ReplaceUniqueOnline(migrations.AddConstraint):
+class ReplaceUniqueOnline(OnlineOperation, migrations.AddConstraint):
     """A unique constraint in the place of an older one of the same name, other in the order of its columns only."""
-
-    atomic = False
 
     def state_forwards(self, app_label: str, state: ProjectState) -> None:
         state.remove_constraint(app_label, self.model_name_lower, self.constraint.name)
@@ -205,25 +193,23 @@ class ReplaceUniqueOnline(migrations.AddConstraint):
         from_state: ProjectState,
         to_state: ProjectState,
     ) -> None:
-        model = to_state.apps.get_model(app_label, self.model_name)
-        old_model = from_state.apps.get_model(app_label, self.model_name)
-        old = next(
-            each for each in old_model._meta.constraints if each.name == self.constraint.name
-        )
         if not _is_postgres(schema_editor):
-            schema_editor.remove_constraint(old_model, old)
-            schema_editor.add_constraint(model, self.constraint)
-            return
+            model = from_state.apps.get_model(app_label, self.model_name)
+            schema_editor.remove_constraint(model, self._of(model))
+        super().database_forwards(app_label, schema_editor, from_state, to_state)
+
+    def online(
+        self, app_label: str, editor: Any, from_state: ProjectState, to_state: ProjectState
+    ) -> None:
+        model = to_state.apps.get_model(app_label, self.model_name)
         constraint = self.constraint
         assert isinstance(constraint, models.UniqueConstraint)
         table, name = model._meta.db_table, constraint.name
         columns = ", ".join(f'"{model._meta.get_field(each).column}"' for each in constraint.fields)
-        schema_editor.execute(f'DROP INDEX CONCURRENTLY IF EXISTS "{name}_new"')
-        schema_editor.execute(
-            f'CREATE UNIQUE INDEX CONCURRENTLY "{name}_new" ON "{table}" ({columns})'
-        )
+        editor.execute(f'DROP INDEX CONCURRENTLY IF EXISTS "{name}_new"')
+        editor.execute(f'CREATE UNIQUE INDEX CONCURRENTLY "{name}_new" ON "{table}" ({columns})')
         # One statement, one short lock; the index takes the constraint's name.
-        schema_editor.execute(
+        editor.execute(
             f'ALTER TABLE "{table}" DROP CONSTRAINT "{name}", '
             f'ADD CONSTRAINT "{name}" UNIQUE USING INDEX "{name}_new"'
         )
@@ -238,10 +224,8 @@ class ReplaceUniqueOnline(migrations.AddConstraint):
         old_model = from_state.apps.get_model(app_label, self.model_name)
         model = to_state.apps.get_model(app_label, self.model_name)
         schema_editor.remove_constraint(old_model, self.constraint)
-        before = next(each for each in model._meta.constraints if each.name == self.constraint.name)
-        schema_editor.add_constraint(model, before)
+        schema_editor.add_constraint(model, self._of(model))
 
-
-ONLINE = (
-    AddIndexOnline, AddFieldOnline, AddCheckOnline, DropFieldIndexOnline, ReplaceUniqueOnline,
-)  # fmt: skip
+    def _of(self, model: type[models.Model]) -> models.BaseConstraint:
+        """Return the constraint of this name as the model has it."""
+        return next(each for each in model._meta.constraints if each.name == self.constraint.name)

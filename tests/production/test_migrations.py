@@ -12,7 +12,7 @@ from django.db.backends.postgresql.base import DatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from pytest_django.plugin import DjangoDbBlocker
 
-from incidents.online import GROWN, ONLINE, OnlineMigration
+from incidents.online import GROWN, OnlineMigration, OnlineOperation
 from statuspage.schema import ROOMS
 
 
@@ -37,7 +37,7 @@ def test_nothing_that_reads_a_grown_table_keeps_writers_out(
 ) -> None:
     wrong = []
     for operation in migration.operations:
-        if isinstance(operation, ONLINE):
+        if isinstance(operation, OnlineOperation):
             assert isinstance(migration, OnlineMigration), f"{name} is no OnlineMigration"
             continue
         # A check constraint reads every row; so do a column that has one, as positive numbers have, and a key made anew.
