@@ -25,9 +25,8 @@ class EmergencySender:
         if thread is not None and thread.is_alive():
             return
         log.warning("no worker takes messages on %s; sending from the clock", channel)
-        self._running[channel] = threading.Thread(
-            target=self._send, args=(channel,), name=channel, daemon=True
-        )
+        # No daemon: a clock that is told to stop waits for the message under way and writes what became of it.
+        self._running[channel] = threading.Thread(target=self._send, args=(channel,), name=channel)
         self._running[channel].start()
 
     def _send(self, channel: str) -> None:

@@ -1,6 +1,7 @@
 """Sends one channel's due batches: pulls under the lease, asks the database again, settles in small groups."""
 
 import logging
+import mmap
 import threading
 import time
 from collections import defaultdict, deque
@@ -62,7 +63,10 @@ PACE_AHEAD_S = 2.0  # a rate-limited account is booked for so long at a time
 # leave some for the others.
 DRAINS_MAX = 2
 
-_stop = threading.Event()
+STOP_LOOK_S = 0.2  # how long a wait may go on after a stop
+
+# Shared with the processes that Celery forks: it tells only their parent to stop, and waits for them.
+_stop = mmap.mmap(-1, 1)
 _local = threading.local()
 
 
@@ -81,8 +85,19 @@ _courses: defaultdict[str, _Course] = defaultdict(_Course)
 
 
 def stop() -> None:
-    """Ask every sending thread of this process to end after the message under way."""
-    _stop.set()
+    """Ask every sending thread of this process, and of those it has forked, to end after the message under way."""
+    _stop[0] = 1
+
+
+def _is_stopped() -> bool:
+    return _stop[0] != 0
+
+
+def _pause(seconds: float) -> None:
+    """Wait, but not much longer than until a stop."""
+    ends = time.monotonic() + seconds
+    while not _is_stopped() and (left_s := ends - time.monotonic()) > 0:
+        time.sleep(min(left_s, STOP_LOOK_S))
 
 
 def drain(channel: str, *, seconds: float, batches_max: int = 10_000) -> int:
@@ -116,7 +131,7 @@ def _send_batches(
     for _ in range(batches_max):
         started = time.monotonic()
         allowance = course.breaker.allowance(started)
-        if _stop.is_set() or started > ends or allowance == 0 or pacing.held_s(channel) > 0:
+        if _is_stopped() or started > ends or allowance == 0 or pacing.held_s(channel) > 0:
             break
         opened = _channel(channel)
         rows = allowance or course.rows
@@ -237,14 +252,14 @@ class _Batch:
             wait_s = self._book(len(ids))
             if time.monotonic() + wait_s > self._lease_ends:
                 return
-            _stop.wait(wait_s)
+            _pause(wait_s)
             yield from self._group_of(self._admit(ids))
 
     def _must_end(self) -> bool:
         """Stopped, out of time, or the provider is not to be tried any more: the rest is given back."""
         now = time.monotonic()
         return (
-            _stop.is_set()
+            _is_stopped()
             or now > self._lease_ends
             or self._held
             or self._breaker.allowance(now) == 0
@@ -262,7 +277,7 @@ class _Batch:
     def _group_of(self, admitted: Sequence[Due]) -> Iterator[Recipient]:
         queue = deque(admitted)
         gap_s = 1.0 / self._channel.per_s if self._channel.per_s else 0.0
-        while queue and not _stop.is_set():
+        while queue and not _is_stopped():
             now = time.monotonic()
             if now > self._lease_ends:
                 return
@@ -284,14 +299,19 @@ class _Batch:
                 continue
             yield next_one
             if gap_s:
-                _stop.wait(gap_s)  # the account's rate, within the slot booked for this group
+                _pause(gap_s)  # the account's rate, within the slot booked for this group
 
     def _admit(self, ids: Sequence[int]) -> list[Due]:
         """Settle what is known and ask for the next group in one transaction: one commit instead of two."""
         began = time.monotonic()  # before the answer: a process may be frozen right behind it
-        with transaction.atomic():
-            self._settle()
-            admitted = outbox.admit(self._claim, ids)
+        known = self._open
+        try:
+            with transaction.atomic():
+                self._settle()
+                admitted = outbox.admit(self._claim, ids)
+        except Exception:
+            self._open = known  # nothing was written; it is tried once more at the end
+            raise
         self._asked = began
         return admitted
 

@@ -62,18 +62,18 @@ def settle(settlements: Sequence[Settlement], *, lease: str, provider: str, crit
                 delivery_id=item.delivery.pk,
                 at=item.at,
                 result=item.outcome.result,
-                why=item.outcome.why[:255],
+                why=_storable(item.outcome.why[:255]),
             )
             for item in settlements
             if item.outcome.result is not Result.ACCEPTED
         )
-        for item in settlements:
+        # In one order for all: two workers that refuse the same two people must not wait for each other.
+        for item in sorted(settlements, key=lambda each: each.delivery.subscription_id):
             if item.outcome.dead:
                 _suppress(item)
             if item.outcome.result is Result.REFUSED:
-                people.undelivered(
-                    [item.delivery.subscription_id], why=item.outcome.why, now=item.at
-                )
+                why = _storable(item.outcome.why)
+                people.undelivered([item.delivery.subscription_id], why=why, now=item.at)
     return len(written) + quicker
 
 
@@ -108,8 +108,9 @@ def _write(
 
 
 def _storable(text: str) -> str:
-    """PostgreSQL has no text with a NUL, and a provider may say anything."""
-    return text.replace("\0", "")
+    """PostgreSQL has no text with a NUL or half a character, and a provider may say anything."""
+    whole = text if text.isascii() else text.encode(errors="replace").decode()
+    return whole.replace("\0", "")
 
 
 _COLUMNS = {
@@ -168,11 +169,17 @@ def _word(item: Settlement, *, critical: bool) -> _Word:
 
 
 def _unknown(delivery: Delivery | Due, at: datetime, why: str, *, critical: bool) -> _Word:
-    then = after_unknown(delivery.channel, delivery.attempts, critical)
+    doubts = _doubts(delivery.attempts, maybe_sent=delivery.maybe_sent)
+    then = after_unknown(delivery.channel, doubts, critical)
     if not then.resend:
         return _Word(DeliveryState.UNKNOWN, maybe_sent=True, why=why)
     due = at + timedelta(seconds=then.after_s)
     return _Word(DeliveryState.PENDING, due, maybe_sent=True, why=why)
+
+
+def _doubts(attempts: int, *, maybe_sent: bool) -> int:
+    """Return how many attempts may have ended unknown: what was clearly not taken before is no doubt."""
+    return attempts if maybe_sent else 1
 
 
 def _suppress(item: Settlement) -> None:
@@ -180,7 +187,7 @@ def _suppress(item: Settlement) -> None:
     people.suppress(
         channel=person.channel,
         address_hash=person.address_hash,
-        reason=item.outcome.why[:255] or "refused",
+        reason=_storable(item.outcome.why[:255]) or "refused",
         now=item.at,
     )
 
@@ -194,17 +201,18 @@ def sweep_leases() -> int:
     """
     now = database_now()
     lapsed = Delivery.objects.filter(lease_until__lt=now, state__in=HELD)
-    columns = ("pk", "state", "channel", "attempts", "broadcast_id")
+    columns = ("pk", "state", "channel", "attempts", "maybe_sent", "broadcast_id")
     rows = lapsed.select_for_update(skip_locked=True).values_list(*columns)[:SWEEP_ROWS_MAX]
-    alike: defaultdict[tuple[str, str, int, int], list[int]] = defaultdict(list)
-    for pk, state, channel, attempts, broadcast in rows:
-        alike[state, channel, attempts, broadcast].append(pk)
-    for (state, channel, attempts, broadcast), ids in alike.items():
+    alike: defaultdict[tuple[str, str, int, bool, int], list[int]] = defaultdict(list)
+    for pk, *kind in rows:
+        alike[tuple(kind)].append(pk)
+    for (state, channel, attempts, maybe_sent, broadcast), ids in alike.items():
         held = Delivery.objects.filter(pk__in=ids)
         if state == DeliveryState.PREPARED:
             _free(held, attempts)
         else:
-            then = after_unknown(channel, attempts, _is_critical(broadcast))
+            doubts = _doubts(attempts, maybe_sent=maybe_sent)
+            then = after_unknown(channel, doubts, _is_critical(broadcast))
             _resolve(held, then, now)
     return sum(map(len, alike.values()))
 

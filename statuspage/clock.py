@@ -121,7 +121,10 @@ def main() -> None:
     clock = Clock()
     signal.signal(signal.SIGTERM, clock.stop)
     signal.signal(signal.SIGINT, clock.stop)
-    clock.run()
+    try:
+        clock.run()
+    finally:
+        clock.stop()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The line to a mail provider's API, through Anymail: one call for many readers, each with its own outcome."""
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -99,11 +100,15 @@ class EspLine:
             except ValueError as error:
                 yield recipient.delivery, refused(str(error))
         if possible:
-            yield from self._post(notice, possible)
+            yield from self._post(notice, possible, time.monotonic() + _http.DELIVERY_S)
 
     def _post(
-        self, notice: Notice, recipients: dict[str, Recipient]
+        self, notice: Notice, recipients: dict[str, Recipient], ends: float
     ) -> Iterator[tuple[str, Outcome]]:
+        if time.monotonic() > ends:
+            late = retry("the provider was too slow for the rest of this call")
+            yield from ((recipient.delivery, late) for recipient in recipients.values())
+            return
         message = self._message(notice, recipients)
         try:
             self._open().send_messages([message])
@@ -112,7 +117,7 @@ class EspLine:
         except (AnymailError, ValueError, KeyError, TypeError, AttributeError) as error:
             if _is_about_the_content(error) and len(recipients) > 1:
                 # One of them spoils the call for all: halve until that one stands alone.
-                yield from self._halved(notice, recipients)
+                yield from self._halved(notice, recipients, ends)
                 return
             outcome = _failed(error)
             yield from ((recipient.delivery, outcome) for recipient in recipients.values())
@@ -122,12 +127,12 @@ class EspLine:
             yield recipient.delivery, _settled(statuses.get(address))
 
     def _halved(
-        self, notice: Notice, recipients: dict[str, Recipient]
+        self, notice: Notice, recipients: dict[str, Recipient], ends: float
     ) -> Iterator[tuple[str, Outcome]]:
         items = list(recipients.items())
         middle = len(items) // 2
-        yield from self._post(notice, dict(items[:middle]))
-        yield from self._post(notice, dict(items[middle:]))
+        yield from self._post(notice, dict(items[:middle]), ends)
+        yield from self._post(notice, dict(items[middle:]), ends)
 
     def _message(self, notice: Notice, recipients: Mapping[str, Recipient]) -> Any:
         # AnymailMessage is untyped.

@@ -74,6 +74,10 @@ class Lane:
         except OSError:
             self.drop()
             raise
+        except ValueError:
+            # smtplib, of a challenge that is none; its own words could show the password.
+            self.drop()
+            raise OSError("the login cannot be said or the answer not read") from None
         self._smtp: smtplib.SMTP = smtp
         self._sock: socket.socket = smtp.sock
         self._sock.setblocking(False)

@@ -26,6 +26,10 @@ NAME = "email"
 LABEL = "E-mail"
 ADDRESS_KIND = AddressKind.EMAIL
 
+# What the first way did not take goes by the second: so many at a time, and not much later, for they were asked about
+# when they were pulled.
+NOT_TAKEN_MAX = 20
+NOT_TAKEN_S = 1.0
 CONNECTIONS_LIMIT = 50  # of one sending thread; more is an attack on the relay
 _PORTS = {"smtp": 25, "smtp+tls": 587, "smtps": 465}
 
@@ -102,14 +106,17 @@ class Email:
         """Hand to the second way what the first surely did not take; what it may have taken stays unknown."""
         pulled: dict[str, Recipient] = {}
         not_taken: list[Recipient] = []
+        since = 0.0
         for delivery, outcome in _named(self._line, notice, self._while_up(left, pulled)):
             self._note(outcome)
             recipient = pulled.pop(delivery)
             if outcome.result is Result.RETRY:
+                since = since if not_taken else time.monotonic()
                 not_taken.append(recipient)
             else:
                 yield delivery, outcome
-            if len(not_taken) >= fallback.group:
+            is_old = bool(not_taken) and time.monotonic() - since > NOT_TAKEN_S
+            if len(not_taken) >= min(fallback.group, NOT_TAKEN_MAX) or is_old:
                 yield from _named(fallback, notice, not_taken)
                 not_taken = []
         yield from _named(fallback, notice, not_taken)
@@ -209,6 +216,10 @@ def _server(variable: str, url: str, scheme: str) -> _lane.Server:
     if bool(parts.username) != bool(parts.password):
         raise Misconfigured(
             f"{variable} has a user without a password, or a password without a user."
+        )
+    if not unquote(f"{parts.username}{parts.password}").isascii():
+        raise Misconfigured(
+            f"{variable}: user and password are ASCII; SMTP's login knows nothing else."
         )
     return _lane.Server(
         host=host,

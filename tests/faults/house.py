@@ -73,6 +73,12 @@ class Process:
         """Send a signal to the process and all of its children."""
         os.killpg(self.pid, number)
 
+    def end(self) -> None:
+        """Tell it to stop, as the supervisor does, and wait as long as that."""
+        assert self.popen is not None
+        self.popen.terminate()
+        self.popen.wait(supervisor.STOP_S)
+
     def kill(self) -> None:
         """kill -9 the whole group."""
         if self.popen is not None:

@@ -6,7 +6,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from notifications.models import Broadcast
+from notifications.models import Broadcast, Delivery, DeliveryState
 from tests.faults import history, times
 from tests.faults.checker import Rules, Verdict, judge
 from tests.faults.conftest import Open, Report
@@ -85,6 +85,26 @@ def fan_out_begun_again(house: House) -> Verdict:
     return judge(history.of(house))
 
 
+def stopped(house: House) -> Verdict:
+    """Clock and worker are told to stop three times in a fan-out, as by an upgrade: they end after the message under way."""
+    house.slow_mail(SLOW_S)
+    house.start_line("clock", "worker-email")
+    house.declare()
+    clock, worker = house.of("clock"), house.of("worker-email")
+    number = house.cast["email"]
+    for share in (0.1, 0.3, 0.5):
+        until(lambda at=share * number: house.mails >= at, "mail on its way")  # type: ignore[misc]
+        clock.end()
+        before = house.mails
+        worker.end()
+        assert house.mails - before < 0.1 * number, "it went on"
+        assert not Delivery.objects.filter(state=DeliveryState.CALLING).exists()
+        house.start_again(worker)
+        house.start_again(clock)
+    house.await_settled()
+    return judge(history.of(house))
+
+
 def shared(house: House) -> Verdict:
     """Four processes of two workers take what they can get of one fan-out."""
     house.start("clock", ready=False)
@@ -112,6 +132,10 @@ def test_a_fan_out_goes_on_where_its_clock_died(open_house: Open, report: Report
 
 def test_a_fan_out_that_begins_again_queues_nobody_twice(open_house: Open, report: Report) -> None:
     report(fan_out_begun_again(open_house({"email": 500})))
+
+
+def test_a_worker_that_is_told_to_stop_tells_nobody_twice(open_house: Open, report: Report) -> None:
+    report(stopped(open_house({"email": 800})))
 
 
 def test_workers_share_a_fan_out_without_telling_anybody_twice(

@@ -358,6 +358,7 @@ def test_a_channel_for_which_nothing_is_set_is_off(name: str) -> None:
         ("email", {"EMAIL_URL": "http://host"}, "EMAIL_URL"),
         ("email", {"EMAIL_URL": "smtp://"}, "EMAIL_URL"),
         ("email", {"EMAIL_URL": "smtp://user@host"}, "EMAIL_URL"),
+        ("email", {"EMAIL_URL": "smtp://user:p%C3%A4ss@host"}, "EMAIL_URL"),
         ("email", {"EMAIL_URL": "smtp://host:99999"}, "EMAIL_URL"),
         ("email", {"EMAIL_URL": "anymail+carrier-pigeon://KEY"}, "EMAIL_URL"),
         ("email", {"EMAIL_URL": "anymail+mailjet://KEY"}, "EMAIL_URL"),

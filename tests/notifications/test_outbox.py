@@ -391,6 +391,31 @@ def test_what_a_dead_worker_was_sending_is_unknown_and_sent_once_more() -> None:
     assert delivery.due_at > outbox.database_now() + timedelta(seconds=30)
 
 
+@pytest.mark.parametrize(("maybe_sent", "state"), [(False, "pending"), (True, "unknown")])
+def test_clear_refusals_before_do_not_count_as_doubts(maybe_sent: bool, state: str) -> None:
+    world.person()
+    queue(world.incident(world.component()))
+    claimed = outbox.claim("email", rows=10)
+    assert claimed
+    outbox.admit(claimed, claimed.ids)
+    Delivery.objects.update(lease_until=NOW, attempts=6, maybe_sent=maybe_sent)
+    outbox.sweep_leases()
+    assert Delivery.objects.get().state == state
+
+
+def test_what_a_provider_says_is_kept_without_what_no_database_takes() -> None:
+    world.person()
+    queue(world.incident(world.component()))
+    claimed = outbox.claim("email", rows=10)
+    assert claimed
+    [due] = outbox.admit(claimed, claimed.ids)
+    outcome = channels.refused("no\0 such \ud800box", dead=True)
+    said = Settlement(due, outcome, outbox.database_now())
+    outbox.settle([said], lease=claimed.lease, provider="test", critical=True)
+    assert Delivery.objects.get().tried.get().why == "no such ?box"
+    assert Suppression.objects.get().reason == "no such ?box"
+
+
 def test_an_outcome_after_the_lease_was_lost_writes_nothing() -> None:
     world.person()
     queue(world.incident())

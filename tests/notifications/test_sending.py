@@ -1,11 +1,12 @@
 """Batches on their way through real channels to the stand-ins."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 from django.conf import settings
+from django.db import OperationalError
 
 from demo import mailbox as mailboxes
 from demo import providers as stand_ins
@@ -14,8 +15,10 @@ from demo.mailbox import Mailbox
 from demo.providers import Providers
 from incidents.lifecycle import Status
 from incidents.models import Incident
-from notifications import channels, reports, sending
+from notifications import channels, outbox, reports, sending
+from notifications.channels import _smtp
 from notifications.models import Delivery
+from notifications.outbox import Claim, Due
 from subscribers.models import Role, Suppression
 from tests import world
 from tests.notifications.test_outbox import queue, say
@@ -88,6 +91,35 @@ def test_a_mail_server_that_is_busy_is_tried_again(mailbox: Mailbox) -> None:
     mailbox.put_faults({})
     Delivery.objects.update(due_at=world.NOW)
     assert told("email", incident) == ["accepted"]
+
+
+def test_what_is_known_is_written_though_the_next_look_failed(
+    mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "ASK_AGAIN_S", 0.0)
+    monkeypatch.setattr(sending, "SETTLE_S", 60.0)
+    looks: list[int] = []
+    admit = outbox.admit
+
+    def admitted(claim: Claim, ids: Sequence[int]) -> list[Due]:
+        looks.append(len(ids))
+        if len(looks) == 20:
+            raise OperationalError("the database is gone")
+        return admit(claim, ids)
+
+    monkeypatch.setattr(outbox, "admit", admitted)
+    for number in range(30):
+        world.person(address=f"p{number}@family.example")
+    before = len(mailbox.messages())
+    queue(world.incident(world.component()))
+    with pytest.raises(OperationalError):
+        sending.drain("email", seconds=10)
+    monkeypatch.undo()
+    taken = len(mailbox.messages()) - before
+    assert taken >= 10
+    written = Delivery.objects.filter(state="accepted").count()
+    # What the channel had not said yet stays open: at most one mail of each connection.
+    assert taken - written <= _smtp.CONNECTIONS_MAX
 
 
 def test_an_answer_that_never_came_is_unknown_and_never_accepted(mailbox: Mailbox) -> None:
