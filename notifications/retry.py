@@ -43,13 +43,20 @@ class _Bias:
     after_s: int
     critical_only: bool
     why: str
+    # Taken by the hundred under one lease: a worker that dies had most of them not in hand yet.
+    in_groups: bool = False
 
 
 # Whether a duplicate or a miss is worse, channel by channel (docs/decisions.md, "Unknown"). `after_s` is the time in
 # which a provider's own callback may still settle the matter.
 _BIASES = {
-    # Not once only: a worker that dies leaves unknown what it had in hand, and may die again on the second attempt.
-    "email": _Bias(5, 60, False, "again with the same Message-ID: readers' servers drop the copy"),
+    "email": _Bias(
+        5,
+        60,
+        False,
+        "again with the same Message-ID: readers' servers drop the copy",
+        in_groups=True,
+    ),
     "sms": _Bias(
         ATTEMPTS_MAX, 60, True, "again if critical, after a look at the account's message list"
     ),
@@ -68,12 +75,15 @@ _BIASES = {
 _OTHER = _Bias(2, 60, False, "once more")
 
 
-def after_unknown(channel: str, attempts: int, critical: bool) -> AfterUnknown:
-    """Return what to do after attempt number `attempts` on `channel` ended unknown."""
+def after_unknown(
+    channel: str, attempts: int, critical: bool, *, died: bool = False
+) -> AfterUnknown:
+    """Return what to do after attempt number `attempts` on `channel` ended unknown; `died`: not by an answer, its worker died."""
     bias = _BIASES.get(channel, _OTHER)
     if bias.critical_only and not critical:
         return AfterUnknown(False, 0, "not critical: a second copy is worse than a miss")
-    if attempts >= bias.attempts_max:
+    attempts_max = ATTEMPTS_MAX if died and bias.in_groups else bias.attempts_max
+    if attempts >= attempts_max:
         return AfterUnknown(False, 0, f"still unknown after {attempts} attempts")
     return AfterUnknown(True, bias.after_s, bias.why)
 

@@ -212,7 +212,7 @@ def sweep_leases() -> int:
             _free(held, attempts)
         else:
             doubts = _doubts(attempts, maybe_sent=maybe_sent)
-            then = after_unknown(channel, doubts, _is_critical(broadcast))
+            then = after_unknown(channel, doubts, _is_critical(broadcast), died=True)
             _resolve(held, then, now)
     return sum(map(len, alike.values()))
 

@@ -145,7 +145,7 @@ def _unknown_is_the_end() -> None:
     from notifications import retry
     from notifications.retry import AfterUnknown
 
-    times.everywhere(retry.after_unknown, lambda *of: AfterUnknown(False, 0, "left unknown"))
+    times.everywhere(retry.after_unknown, lambda *of, **how: AfterUnknown(False, 0, "left unknown"))
 
 
 def _sent_again_without_a_look() -> None:

@@ -74,9 +74,9 @@ def _voice() -> list[object]:
     ]
 
 
-def _after_unknown(real: Callable[[str, int, bool], AfterUnknown]) -> object:
-    def shorter(channel: str, attempts: int, critical: bool) -> AfterUnknown:
-        then = real(channel, attempts, critical)
+def _after_unknown(real: Callable[..., AfterUnknown]) -> object:
+    def shorter(channel: str, attempts: int, critical: bool, *, died: bool = False) -> AfterUnknown:
+        then = real(channel, attempts, critical, died=died)
         # A float where the product has whole seconds; it only goes into a timedelta.
         return AfterUnknown(then.resend, then.after_s / SHORTER, then.why)  # type: ignore[arg-type]
 

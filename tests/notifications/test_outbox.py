@@ -391,14 +391,23 @@ def test_what_a_dead_worker_was_sending_is_unknown_and_sent_once_more() -> None:
     assert delivery.due_at > outbox.database_now() + timedelta(seconds=30)
 
 
-@pytest.mark.parametrize(("maybe_sent", "state"), [(False, "pending"), (True, "unknown")])
-def test_clear_refusals_before_do_not_count_as_doubts(maybe_sent: bool, state: str) -> None:
+@pytest.mark.parametrize(
+    ("attempts", "maybe_sent", "state"),
+    [
+        pytest.param(12, False, "pending", id="clear refusals before are no doubts"),
+        pytest.param(11, True, "pending", id="eleven workers died with it"),
+        pytest.param(12, True, "unknown", id="twelve did"),
+    ],
+)
+def test_a_mail_whose_workers_die_is_not_given_up_soon(
+    attempts: int, maybe_sent: bool, state: str
+) -> None:
     world.person()
     queue(world.incident(world.component()))
     claimed = outbox.claim("email", rows=10)
     assert claimed
     outbox.admit(claimed, claimed.ids)
-    Delivery.objects.update(lease_until=NOW, attempts=6, maybe_sent=maybe_sent)
+    Delivery.objects.update(lease_until=NOW, attempts=attempts, maybe_sent=maybe_sent)
     outbox.sweep_leases()
     assert Delivery.objects.get().state == state
 
