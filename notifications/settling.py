@@ -10,7 +10,7 @@ from typing import Any
 from django.db import connection, models, transaction
 
 from notifications.channels import Outcome, Result
-from notifications.claiming import HELD, Due
+from notifications.claiming import HELD, LEASE_S, Due
 from notifications.dbtime import by_index_only, database_now
 from notifications.models import (
     HANDED_OVER,
@@ -228,7 +228,8 @@ def _free(held: models.QuerySet[Delivery], attempts: int) -> None:
 def _resolve(held: models.QuerySet[Delivery], then: AfterUnknown, now: datetime) -> None:
     why = "the worker died while the provider was called"
     if then.resend:
-        due = now + timedelta(seconds=then.after_s)
+        # The lease was waited for already: a callback had that long, and so had its reader.
+        due = now + timedelta(seconds=max(0.0, then.after_s - LEASE_S))
         held.update(state=DeliveryState.PENDING, due_at=due, maybe_sent=True, lease="", why=why)
     else:
         held.update(state=DeliveryState.UNKNOWN, maybe_sent=True, lease="", why=why)
