@@ -13,7 +13,6 @@ from anymail.exceptions import (
     AnymailRequestsAPIError,
 )
 from anymail.message import AnymailMessage
-from django.core.mail.backends.base import BaseEmailBackend
 
 from notifications.channels import (
     Outcome,
@@ -29,6 +28,8 @@ from notifications.messages import Notice, clean_line
 
 # Keys revoked, sender not confirmed: somebody has to act, and nobody may be lost meanwhile.
 ACCOUNT_WAIT_S = 3600.0
+# A call that may take less than this would only end unknown.
+CALL_S_MIN = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,8 @@ class EspLine:
         self.chunk = self.group = PROVIDERS[name].chunk
         self._options = dict(options)
         self._sender = sender
-        self._timeout = (timeouts.connect_s, timeouts.read_s)
-        self._backend: BaseEmailBackend | None = None
+        self._timeouts = timeouts
+        self._backend: Any = None  # Anymail's, untyped
 
     def send(self, notice: Notice, batch: Iterable[Recipient]) -> Iterator[tuple[str, Outcome]]:
         waiting = iter(batch)
@@ -100,18 +101,19 @@ class EspLine:
             except ValueError as error:
                 yield recipient.delivery, refused(str(error))
         if possible:
-            yield from self._post(notice, possible, time.monotonic() + _http.DELIVERY_S)
+            yield from self._post(notice, possible, time.monotonic() + self._timeouts.delivery_s)
 
     def _post(
         self, notice: Notice, recipients: dict[str, Recipient], ends: float
     ) -> Iterator[tuple[str, Outcome]]:
-        if time.monotonic() > ends:
+        left_s = ends - time.monotonic()
+        if left_s < CALL_S_MIN:
             late = retry("the provider was too slow for the rest of this call")
             yield from ((recipient.delivery, late) for recipient in recipients.values())
             return
         message = self._message(notice, recipients)
         try:
-            self._open().send_messages([message])
+            self._open(left_s).send_messages([message])
         except AnymailRecipientsRefused:
             pass  # The statuses below say it of each.
         except (AnymailError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -155,12 +157,14 @@ class EspLine:
             message.merge_headers = {to: _own_headers(r) for to, r in recipients.items()}
         return message
 
-    def _open(self) -> BaseEmailBackend:
-        """Return the backend, made at first use: Anymail looks into Django's settings, which load after the channels."""
+    def _open(self, left_s: float) -> Any:
+        """Return Anymail's backend for a call of at most `left_s`; made at first use, for the settings load after the channels."""
         if self._backend is None:
             module = import_module(f"anymail.backends.{self.provider}")
-            self._backend = module.EmailBackend(timeout=self._timeout, **self._options)
+            self._backend = module.EmailBackend(**self._options)
             self._backend.open()
+        connect_s = min(self._timeouts.connect_s, left_s / 2)
+        self._backend.timeout = (connect_s, min(self._timeouts.read_s, left_s - connect_s))
         return self._backend
 
 

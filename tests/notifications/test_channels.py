@@ -5,6 +5,7 @@ import re
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -1000,6 +1001,33 @@ def test_the_second_way_takes_what_the_first_did_not(plain_box: Mailbox) -> None
     assert len(rig.arrived()) == 20
 
 
+def test_what_the_first_way_did_not_take_is_not_kept_to_the_end_of_the_batch(
+    plain_box: Mailbox,
+) -> None:
+    rig = email_rig(plain_box)
+    with scripted({"RCPT": b"451 later"}, extension=b"HELP") as (_, half):
+        environ = {
+            # The addresses that begin with "good" are taken, so that it never counts as down.
+            "EMAIL_URL": f"smtp://127.0.0.1:{half.server_address[1]}?connections=1",
+            "EMAIL_FALLBACK_URL": plain_box.smtp_url,
+        }
+        channel = email.configure(environ, timeouts=QUICK)
+        assert channel
+        seen: list[int] = []
+
+        def batch() -> Iterator[Recipient]:
+            for n in range(email.NOT_TAKEN_MAX * 4):
+                seen.append(len(rig.arrived()))
+                word = "good" if n % 2 else "parent"
+                yield recipient(str(n), f"{word}{n}@example.org")
+
+        outcomes = [outcome.result for _, outcome in channel.send(notice(), batch())]
+        channel.close()
+    assert outcomes == [Result.ACCEPTED] * email.NOT_TAKEN_MAX * 4
+    assert len(rig.arrived()) == email.NOT_TAKEN_MAX * 2
+    assert seen[-1] >= email.NOT_TAKEN_MAX
+
+
 def test_the_second_way_does_not_repeat_what_the_first_may_have_taken(plain_box: Mailbox) -> None:
     rig = email_rig(plain_box)
     with scripted({"END": None}, extension=b"HELP") as (_, broken):
@@ -1023,10 +1051,14 @@ class Postmark(BaseHTTPRequestHandler):
 
     calls: ClassVar[list[list[dict[str, object]]]] = []
     shape: ClassVar[str] = ""
+    asked: ClassVar[int] = 0
+    pause_s: ClassVar[float] = 0
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         messages = body if isinstance(body, list) else [body]
+        Postmark.asked += 1
+        time.sleep(self.pause_s)
         if self.shape == "drop":
             return
         if self.shape:
@@ -1058,19 +1090,25 @@ class Postmark(BaseHTTPRequestHandler):
         """Stay silent in the test's output."""
 
 
-@pytest.fixture
-def postmark() -> Iterator[Channel]:
-    Postmark.calls, Postmark.shape = [], ""
+@contextmanager
+def postmark_line(timeouts: _http.Timeouts) -> Iterator[Channel]:
+    Postmark.calls, Postmark.shape, Postmark.asked, Postmark.pause_s = [], "", 0, 0
     with ThreadingHTTPServer(("127.0.0.1", 0), Postmark) as server:
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         url = f"anymail+postmark://KEY?api_url=http://127.0.0.1:{server.server_address[1]}/"
         channel = email.configure(
-            {"EMAIL_URL": url, "EMAIL_FROM": "s@follow.example"}, timeouts=QUICK
+            {"EMAIL_URL": url, "EMAIL_FROM": "s@follow.example"}, timeouts=timeouts
         )
         assert channel
         yield channel
         channel.close()
         server.shutdown()
+
+
+@pytest.fixture
+def postmark() -> Iterator[Channel]:
+    with postmark_line(replace(QUICK, delivery_s=_http.DELIVERY_S)) as channel:
+        yield channel
 
 
 def many(count: int, *, start: int = 0) -> list[Recipient]:
@@ -1108,6 +1146,16 @@ def test_an_address_that_spoils_the_whole_call_is_found(postmark: Channel) -> No
     assert sorted(str(m["To"]) for call in Postmark.calls for m in call) == sorted(
         f"p{n}@example.org" for n in range(10)
     )
+
+
+def test_looking_for_who_spoils_a_call_takes_no_longer_than_one_delivery_may() -> None:
+    with postmark_line(QUICK) as channel:
+        Postmark.shape, Postmark.pause_s = "422", 0.1
+        outcomes = dict(channel.send(notice(), iter(many(500))))
+    assert len(outcomes) == 500
+    # QUICK leaves 1.5 s, that is fifteen such answers; halving to the end would take a thousand.
+    assert Postmark.asked <= 15
+    assert Result.RETRY in {outcome.result for outcome in outcomes.values()}
 
 
 def test_an_address_twice_in_a_batch_gets_both(postmark: Channel) -> None:
