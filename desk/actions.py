@@ -1,6 +1,6 @@
 """What staff can do with an incident: form, right, verb; used by the admin's pages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -59,6 +59,11 @@ def _declared(
         "speaker": actor, "actor": actor, "now": now, "key": form.cleaned_data["key"], "known": form.known(),
         "seen": form.cleaned_data["seen"], "translations": form.translations(),
     }  # fmt: skip
+
+
+def is_draft(posted: Mapping[str, Any], action: Action) -> bool:
+    """Say whether a press keeps a draft: a declaration alone can be one, anything else is said to everyone."""
+    return action is DECLARE and "_draft" in posted
 
 
 def keep_draft(page: Page, form: Speech, *, actor: str, now: datetime) -> Incident:

@@ -225,7 +225,7 @@ class IncidentAdmin(ReadOnly):
 
     def _act(self, request: HttpRequest, action: Action, incident: Incident | None) -> HttpResponse:
         """Show the form, then what would be sent, then do it once."""
-        _check_right(request, action.right)
+        _check_right(request, action.right, action)
         page, now = incident.page if incident else reads.the_page(), timezone.now()
         if request.method != "POST":
             form = action.form(
@@ -239,7 +239,8 @@ class IncidentAdmin(ReadOnly):
             return self._show(
                 request, action, incident, form, rows=_previews(form, page, incident, now)
             )
-        if "_draft" not in request.POST and form.draft(now).audience is not Audience.NOBODY:
+        is_draft = actions.is_draft(request.POST, action)
+        if not is_draft and form.draft(now).audience is not Audience.NOBODY:
             first = access.before_everyone(request, now=now)
             if first is not None:
                 return first
@@ -268,14 +269,18 @@ class IncidentAdmin(ReadOnly):
         return render(request, "desk/admin/act.html", shown)
 
 
-def _check_right(request: HttpRequest, right: str) -> None:
-    """To publish takes the right to publish; a draft alone, the right to draft."""
-    is_draft = "_draft" in request.POST or request.method != "POST" or "_preview" in request.POST
-    needed = Right.DRAFT if right == "add" and is_draft else Right.PUBLISH
-    if needed not in access.rights_of(request.user) and not request.user.has_perm(
-        f"incidents.{right}_incident"
-    ):
-        raise PermissionDenied
+def _check_right(request: HttpRequest, right: str, action: Action | None = None) -> None:
+    """To publish takes the right to publish; to look and to keep a draft, the right to draft.
+
+    Who has a role is judged by it, for a responder has Django's permission to add; who has none, by Django's permissions.
+    """
+    looks = request.method != "POST" or "_preview" in request.POST
+    is_draft = action is not None and actions.is_draft(request.POST, action)
+    needed = Right.DRAFT if right == "add" and (looks or is_draft) else Right.PUBLISH
+    held = access.rights_of(request.user)
+    if needed in held or (not held and request.user.has_perm(f"incidents.{right}_incident")):
+        return
+    raise PermissionDenied
 
 
 def _initial(request: HttpRequest, action: Action, page: Page) -> dict[str, str]:
@@ -301,7 +306,7 @@ def _do(
     form: Speech,
     now: datetime,
 ) -> Incident:
-    if "_draft" in request.POST and action is actions.DECLARE:
+    if actions.is_draft(request.POST, action):
         done = actions.keep_draft(page, form, actor=who(request), now=now)
         messages.success(request, "Kept as a draft; nobody is told.")
         return done

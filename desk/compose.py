@@ -42,7 +42,7 @@ def act(request: HttpRequest, name: str, uid: str = "") -> HttpResponse:
     if not form.is_valid() or "_preview" in request.POST:
         return _show(request, action, incident, form)
     try:
-        refusal = _refusal(request, form, now)
+        refusal = _refusal(request, action, form, now)
         if refusal is not None:
             return refusal
         done = _do(request, action, page, incident, form, now)
@@ -122,9 +122,11 @@ def _template(request: HttpRequest, action: Action, page: Page) -> Template | No
     return Template.objects.filter(page=page, slug=slug).first() if slug else None
 
 
-def _refusal(request: HttpRequest, form: Speech, now: datetime) -> HttpResponse | None:
+def _refusal(
+    request: HttpRequest, action: Action, form: Speech, now: datetime
+) -> HttpResponse | None:
     """Return why this person may not do that now: a draft needs less than a word to everyone."""
-    if "_draft" in request.POST:
+    if actions.is_draft(request.POST, action):
         return None
     if Right.PUBLISH not in access.rights_of(request.user):
         return access.forbidden(request, Right.PUBLISH)
@@ -141,7 +143,7 @@ def _do(
     form: Speech,
     now: datetime,
 ) -> Incident:
-    if "_draft" in request.POST and action is actions.DECLARE:
+    if actions.is_draft(request.POST, action):
         done = actions.keep_draft(page, form, actor=who(request), now=now)
         messages.success(request, "Kept as a draft; nobody is told.")
         return done

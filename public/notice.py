@@ -13,6 +13,7 @@ from incidents.facts import ComponentFact, IncidentFact, PageFact, UpdateFact
 from incidents.lifecycle import Audience, ComponentStatus, Impact, Status, impact_of
 from public.snapshot import Snapshot
 
+UNKNOWN = "unknown"  # as banner.json says it
 UID = "byhand000000"  # the notice's incident; the database's own ids are random
 KEYS = (
     "name",
@@ -35,7 +36,8 @@ class BadNotice(ValueError):
 
 
 def read(file: Path, folder: Path, *, site_url: str, now: datetime) -> Snapshot:
-    """Return the snapshot that the file tells of; page and components are those last published.
+    """Return the snapshot that the file tells of; page and components are those last published, and so is the status of
+    those that it does not name: what was broken or unknown has not become well because the database went.
 
     Raises BadNotice.
     """
@@ -96,36 +98,38 @@ def _page(said: Json, folder: Path, site_url: str, now: datetime) -> PageFact:
 
 def _components(said: Json, folder: Path, now: datetime) -> dict[str, ComponentFact]:
     rows = _published(folder, "banner.json").get("components", [])
-    known = {row["slug"]: (row["id"], row["name"]) for row in rows}
+    known = {row["slug"]: row for row in rows}
     states = said.get("components") or {}
     if not isinstance(states, Mapping):
         raise BadNotice("components must name a status for each slug, as follow: major_outage.")
     for slug in states:
-        known.setdefault(str(slug), (f"{slug:0<12.12}", str(slug).capitalize()))
+        new = {"id": f"{slug:0<12.12}", "name": str(slug).capitalize(), "status": UNKNOWN}
+        known.setdefault(str(slug), new)
     return {
-        slug: ComponentFact(
-            uid=uid,
-            slug=slug,
-            name=name,
-            description="",
-            position=number,
-            critical=False,
-            group=None,
-            created_at=now,
-            updated_at=now,
-            showcase=False,
-            status=_word(
-                ComponentStatus, states.get(slug, ComponentStatus.OPERATIONAL), f"components.{slug}"
-            ),
-        )  # fmt: skip
-        for number, (slug, (uid, name)) in enumerate(known.items())
+        slug: _component(slug, row, states.get(slug, row["status"]), number, now)
+        for number, (slug, row) in enumerate(known.items())
     }
+
+
+def _component(
+    slug: str, row: Mapping[str, str], state: object, number: int, now: datetime
+) -> ComponentFact:
+    blind = state == UNKNOWN
+    return ComponentFact(
+        uid=row["id"], slug=slug, name=row["name"], description="", position=number, critical=False, group=None,
+        created_at=now, updated_at=now, showcase=False,
+        status=ComponentStatus.OPERATIONAL if blind else _word(ComponentStatus, state, f"components.{slug}"),
+        unknown_since=now if blind else None, unknown_why=row.get("why", "") if blind else "",
+    )  # fmt: skip
 
 
 def _incident(said: Json, components: dict[str, ComponentFact], now: datetime) -> IncidentFact:
     named = tuple(components[slug] for slug in said.get("components") or {})
-    impact = _word(Impact, said.get("impact") or impact_of(one.status for one in named), "impact")
     status = _word(Status, said.get("status") or Status.INVESTIGATING, "status")
+    implied = impact_of(one.status for one in named)
+    if not named and status is not Status.RESOLVED:
+        implied = Impact.CRITICAL  # written by hand in the night, and about everything
+    impact = _word(Impact, said.get("impact") or implied, "impact")
     promise = _instant(said.get("next_update_by"))
     update = UpdateFact(
         uid=f"{UID[:-1]}1", incident=UID, number=1, status=status, body=said["body"],

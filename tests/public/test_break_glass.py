@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
+from incidents.models import Component
 from public import clock, watchdog
 from tests import world
 from tests.world import NOW
@@ -64,6 +65,46 @@ def test_a_notice_keeps_the_page_s_id_its_parts_and_all_other_files(
     assert statuses == {"follow": "major_outage", "login": "operational"}
     assert "Earlier" in (folder / "incidents" / old.uid).read_text()
     assert "Earlier" in (folder / "history.atom").read_text()
+
+
+def state_of(folder: Path) -> tuple[str, dict[str, str]]:
+    banner = json.loads((folder / "banner.json").read_bytes())
+    return banner["state"], {row["slug"]: row["status"] for row in banner["components"]}
+
+
+@pytest.mark.django_db
+def test_what_was_broken_or_unknown_does_not_become_well_by_a_notice_about_something_else(
+    folder: Path, tmp_path: Path
+) -> None:
+    world.component("follow")
+    world.component("login")
+    world.component("alerts")
+    Component.objects.filter(slug="login").update(status="major_outage")
+    Component.objects.filter(slug="alerts").update(unknown_since=NOW, unknown_why="no prober")
+    clock.tick(NOW)
+    by_hand(tmp_path)
+    assert state_of(folder) == (
+        "outage",
+        {"follow": "major_outage", "login": "major_outage", "alerts": "unknown"},
+    )
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("more", "state"),
+    [
+        pytest.param("", "outage", id="it names no component"),
+        pytest.param("impact: minor", "degraded", id="it says how bad it is"),
+        pytest.param("status: resolved", "operational", id="it is over"),
+    ],
+)
+def test_a_notice_of_two_lines_does_not_turn_the_page_green(
+    folder: Path, tmp_path: Path, more: str, state: str
+) -> None:
+    world.component("follow")
+    clock.tick(NOW)
+    by_hand(tmp_path, f"name: It is down\nbody: We are looking.\n{more}")
+    assert state_of(folder) == (state, {"follow": "operational"})
 
 
 @pytest.mark.django_db

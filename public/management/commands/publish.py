@@ -17,7 +17,8 @@ EXAMPLE = """
 Example, with the database gone:
   ./run manage publish --break-glass notice.yaml
 
-notice.yaml (name and body suffice; the parts of the product are those last published):
+notice.yaml (name and body suffice; the parts of the product, and how those are that it does not name, are as last published;
+a notice that names none is critical unless it says an impact):
   name: Followers may not receive readings or alerts
   body: Since 01:02 no new readings reach followers. We are looking for the cause.
   what_to_do: Check the wearer or their own device.
