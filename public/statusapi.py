@@ -9,7 +9,7 @@ from typing import Any
 
 from incidents import wire
 from incidents.facts import ComponentFact, IncidentFact
-from incidents.lifecycle import OPEN, Status
+from incidents.lifecycle import OPEN, Impact, Status
 from public import badges, words
 from public.snapshot import NEWEST, Snapshot
 from public.words import State
@@ -136,7 +136,13 @@ def banner(snapshot: Snapshot, language: str, valid_for_s: int = BANNER_VALID_FO
         "next_update_by": iso(main.next_update_by) if main else None,
         "incident": _banner_incident(main, snapshot) if main else None,
         "components": [_banner_component(component) for component in snapshot.components],
+        **({"general": True} if _is_general(open_ones) else {}),
     }
+
+
+def _is_general(incidents: Iterable[IncidentFact]) -> bool:
+    """Say whether one of them names no component, and so concerns whoever asks about any."""
+    return any(not one.components and one.impact is not Impact.NONE for one in incidents)
 
 
 def iso(at: datetime | None) -> str | None:

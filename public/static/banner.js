@@ -170,8 +170,8 @@
         next: body.next_update_by, url: text(body.incident && body.incident.url), age: this.last.made, parts: [] };
       if (!chosen.length) return whole;
       const worst = mine.map((one) => OF[one.status] || "unknown").sort((a, b) => ORDER.indexOf(b) - ORDER.indexOf(a))[0];
-      // All parts of the page are well and it is not: the incident names none and concerns everyone.
-      const general = all.every((one) => one.status === "operational");
+      // An incident that names no component concerns everyone; so does a page whose parts are all well and that is not.
+      const general = body.general === true || all.every((one) => one.status === "operational");
       if (general) return whole;
       if (!worst) return { ...whole, state: "unknown" };
       const hurt = mine.filter((one) => one.status !== "operational");

@@ -20,7 +20,7 @@ from public.files import write
 from public.publish import Publisher
 from public.serve import CHECK_EVERY_S, PublishedFiles
 from public.snapshot import Checked, Snapshot
-from tests.public.cast import MAJOR, component, incident, snapshot, update
+from tests.public.cast import MAJOR, SLOW, component, incident, snapshot, update
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -294,6 +294,14 @@ def test_the_banner_of_one_component_is_silent_about_another(page: Page, site: S
 
 def test_an_incident_that_names_no_component_concerns_every_banner(page: Page, site: Site) -> None:
     site.publish(snapshot(incident(), now=datetime.now(UTC)))
+    assert "Followers may not receive" in banner(page, site, 'components="follow"')
+
+
+def test_an_incident_that_names_no_component_concerns_every_banner_also_when_a_part_is_hurt(
+    page: Page, site: Site
+) -> None:
+    parts = (component("follow"), component("login", status=SLOW))
+    site.publish(snapshot(incident(), components=parts, now=datetime.now(UTC)))
     assert "Followers may not receive" in banner(page, site, 'components="follow"')
 
 
