@@ -78,7 +78,10 @@ def _schedule(
     assert isinstance(form, ScheduleForm), "a maintenance has a window"
     said, remind = form.cleaned_data, form.remind_before_s()
     series = None
-    if said["rule"] and not Incident.objects.filter(page=page, updates__key=said["key"]).exists():
+    twin = Incident.objects.filter(page=page, updates__key=said["key"]).first()
+    if twin is not None:
+        services.check_press(twin, key=said["key"], name=said["name"], body=said["body"])
+    if said["rule"] and twin is None:
         series = recurring.begin(
             page=page, name=said["name"], body=said["body"], what_to_do=said["what_to_do"], rule=said["rule"],
             starts_at=said["scheduled_for"], duration=said["scheduled_until"] - said["scheduled_for"],

@@ -26,13 +26,14 @@ def backfill(
         raise Refused("It has not ended yet; declare it instead.")
     Page.objects.select_for_update().get(pk=page.pk)
     if key and (twin := Incident.objects.filter(page=page, updates__key=key).first()):
+        services.check_press(twin, key=key, name=name, body=body)
         return twin
     old = _old(name, body, started_at, ended_at, components)
     importing.take_incidents(page, [old], now=now)
     incident = Incident.objects.get(uid=old.uid)
     Incident.objects.filter(pk=incident.pk).update(backfilled=True, person_posted=True, source={})
     incident.updates.update(speaker=actor)
-    Update.objects.filter(incident=incident, number=1).update(key=key)
+    Update.objects.filter(incident=incident, number=2).update(key=key)  # the one with their words
     services.audit(
         actor=actor, action="backfill", subject=incident.uid, after={"name": name}, now=now
     )

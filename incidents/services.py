@@ -11,6 +11,7 @@ from django.db.models import Q
 
 from incidents import doorbell, reads, trace
 from incidents.lifecycle import (
+    ACTIVE,
     FINAL,
     Audience,
     CallReason,
@@ -97,6 +98,8 @@ def declare(
     _check_window(status, scheduled_for, scheduled_until)
     Page.objects.select_for_update().get(pk=page.pk)
     if key and (twin := Incident.objects.filter(page=page, updates__key=key).first()):
+        if seen is not None:
+            check_press(twin, key=key, name=name, body=body, published=published)
         return twin
     _check_nobody_was_first(page, seen, components)
     incident = Incident.objects.create(
@@ -199,7 +202,8 @@ def publish_draft(
     """
     incident = _lock(incident)
     if incident.published_at:
-        if key and not incident.updates.filter(key=key).exists():
+        twin = incident.updates.filter(key=key).first() if key else None
+        if key and (twin is None or body not in (None, twin.body)):
             raise _overtaken(incident)
         return incident.updates.filter(number__isnull=False).order_by("number").first()  # type: ignore[return-value]  # a published incident has one
     if incident.vetoed_at:
@@ -264,6 +268,8 @@ def publish_update(
     """
     incident = _lock(incident)
     if key and (twin := incident.updates.filter(key=key).first()):
+        if seen is not None and (twin.body, twin.status) != (body, status):
+            raise _overtaken(incident)
         return twin
     if seen is not None and reads.newest_number(incident) != seen:
         raise _overtaken(incident)
@@ -630,6 +636,7 @@ def _publish(
     """Give the update its number and let it act on incident and components. The caller holds the incident's lock."""
     status = Status(update.status)
     opening = opening or incident.published_at is None
+    acted = incident.published_at is not None and incident.status in ACTIVE
     states = {**_implied(incident, status), **components}
     impact_before = Impact(incident.impact_override or incident.impact)
     update.changes = _apply(incident, states, opening=opening, closing=status in FINAL)
@@ -654,13 +661,9 @@ def _publish(
     update.published_at = update.updated_at = update.display_at = now
     update.publish_at = None
     update.save()
-    _write_public(
-        incident,
-        [row["code"] for row in update.changes],
-        closing=status in FINAL,
-        actor=actor,
-        now=now,
-    )
+    # A window announced and an incident that was over already leave the components as they are.
+    if acted or status in ACTIVE:
+        _write_public(incident, [row["code"] for row in update.changes], actor=actor, now=now)
     audit(
         actor=actor, action="publish", subject=incident.uid, now=now,
         after={"update": update.uid, "status": status, "body": update.body, "audience": update.audience},
@@ -732,9 +735,7 @@ def _is_graver(new: Impact, old: Impact) -> bool:
     return new != old and higher_impact(new, old) == new
 
 
-def _write_public(
-    incident: Incident, uids: Sequence[str], *, closing: bool, actor: str, now: datetime
-) -> None:
+def _write_public(incident: Incident, uids: Sequence[str], *, actor: str, now: datetime) -> None:
     """Set the public status of the changed components to the worst that open incidents say of them."""
     touched = Component.objects.select_for_update().filter(uid__in=uids).order_by("id")
     for component in touched:
@@ -761,6 +762,21 @@ def _write_status(
         StatusChange.objects.create(
             component=component, status=status, at=now, incident=incident, actor=actor
         )
+
+
+def check_press(
+    incident: Incident, *, key: str, name: str, body: str, published: bool = True
+) -> None:
+    """Raise Refused or Overtaken unless this is the press that made `incident`: other words under its key are new ones.
+
+    The form may stand open on a second device, or come back with the browser's own button.
+    """
+    if published != (incident.published_at is not None):
+        how = "published" if incident.published_at else "kept as a draft"
+        raise Refused(f'"{incident.name}" is {how} already; go on with it at the desk.')
+    first = incident.updates.get(key=key)
+    if published and (incident.name, first.body) != (name, body):
+        raise _overtaken(incident)
 
 
 def _overtaken(incident: Incident) -> Overtaken:

@@ -248,6 +248,50 @@ def test_the_second_to_declare_the_same_trouble_reads_the_first_ones_words(ann: 
     assert Incident.objects.count() == 2
 
 
+def test_other_words_from_a_form_that_stood_open_elsewhere_are_not_lost(ann: Client) -> None:
+    incident = world.incident(world.component())
+    path = f"/desk/incidents/{incident.uid}/update"
+    first = typed(ann, path, status="identified", body="We found it.", _publish="1")
+    next_one = first | {"body": "It is being mended.", "status": "monitoring"}
+    assert ann.post(path, first).status_code == 302
+    assert ann.post(path, first).status_code == 302, "the same words are the same press"
+    answer = ann.post(path, next_one)
+    assert answer.status_code == 409
+    assert "We found it." in text(answer)
+    assert "It is being mended." in text(answer)
+    again = next_one | {name: answer.context["form"][name].value() for name in ("seen", "key")}
+    assert ann.post(path, again).status_code == 302
+    said = incident.updates.order_by("number").values_list("body", flat=True)
+    assert list(said) == ["We are looking.", "We found it.", "It is being mended."]
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "says"),
+    [
+        pytest.param("_draft", "_publish", "is kept as a draft already", id="a draft is not published"),
+        pytest.param("_publish", "_draft", "is published already", id="what went out is no draft"),
+    ],
+)
+def test_the_browsers_own_way_back_does_not_say_what_is_not_so(
+    ann: Client, first: str, then: str, says: str
+) -> None:
+    words = declaration(ann)
+    assert ann.post(DECLARE, words | {first: "1"}).status_code == 302
+    answer = ann.post(DECLARE, words | {then: "1"})
+    assert answer.status_code == 409
+    assert says in text(answer)
+
+
+def test_other_words_under_a_declaration_that_was_made_are_not_lost(ann: Client) -> None:
+    words = declaration(ann, _publish="1")
+    assert ann.post(DECLARE, words).status_code == 302
+    assert ann.post(DECLARE, words).status_code == 302
+    answer = ann.post(DECLARE, words | {"body": "Something else."})
+    assert answer.status_code == 409
+    assert "Something else." in text(answer)
+    assert Incident.objects.count() == 1
+
+
 def test_another_trouble_is_declared_without_a_question(ann: Client) -> None:
     words = declaration(ann, _publish="1")
     world.incident(world.component("login"), now=timezone.now())

@@ -24,6 +24,30 @@ pytestmark = pytest.mark.django_db
 LATER = NOW + timedelta(minutes=5)
 
 
+@pytest.mark.parametrize("what", ["a window ahead", "a post-mortem", "an entry of the past"])
+def test_a_status_set_by_hand_stands_until_an_incident_acts(what: str) -> None:
+    follow = world.component()
+    over = world.incident(follow)
+    services.publish_update(over, status=Status.RESOLVED, body="Over.", actor="ann", now=NOW)
+    services.set_status(follow, status=MAJOR, actor="api", now=NOW)
+    match what:
+        case "a window ahead":
+            services.schedule(
+                page=world.page(), name="Works", body="x", scheduled_for=LATER, components=[follow],
+                scheduled_until=LATER + timedelta(hours=1), actor="ann", now=NOW,
+            )  # fmt: skip
+        case "a post-mortem":
+            services.publish_update(over, status=Status.POSTMORTEM, body="Why.", actor="ann", now=NOW)
+        case _:
+            world.incident(follow, status=Status.RESOLVED, backfilled=True)
+    follow.refresh_from_db()
+    assert follow.status == MAJOR
+    opened = world.incident(follow, hurt=PARTIAL)
+    services.publish_update(opened, status=Status.RESOLVED, body="Over.", actor="ann", now=LATER)
+    follow.refresh_from_db()
+    assert follow.status == FINE
+
+
 def test_a_declared_incident_speaks_and_marks_its_components() -> None:
     follow = world.component()
     incident = world.incident(follow)
