@@ -6,6 +6,7 @@ from typing import Any, Concatenate, ParamSpec
 from urllib.parse import urlencode
 
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth.backends import BaseBackend
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.http import HttpRequest, HttpResponse
@@ -13,6 +14,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST
 
 from desk import roles, saved
 from desk.roles import Right
@@ -61,9 +63,17 @@ def allowed(right: Right) -> Callable[[View[P]], View[P]]:
             response.headers.setdefault("Content-Security-Policy", CSP)
             return response
 
+        guarded.is_button = getattr(view, "is_button", False)  # type: ignore[attr-defined]  # as button() says
         return never_cache(guarded)
 
     return guard
+
+
+def button(view: Callable[P, HttpResponseBase]) -> Callable[P, HttpResponseBase]:
+    """Take POST only, and know it: whoever has to log in first comes back to a page, and presses again."""
+    pressed = require_POST(view)
+    pressed.is_button = True  # type: ignore[attr-defined]  # read by saved.way_back()
+    return pressed
 
 
 def _refusal(request: HttpRequest, right: Right) -> HttpResponse | None:
@@ -77,10 +87,17 @@ def _refusal(request: HttpRequest, right: Right) -> HttpResponse | None:
 def to_login(request: HttpRequest) -> HttpResponse:
     """Ask who it is; what was typed waits until they are in."""
     saved.hold(request)
-    back = request.get_full_path() if request.method == "GET" else saved.way_back(request.path)
     if request.headers.get("HX-Request"):
         return HttpResponse(status=401)
+    back = request.get_full_path() if request.method == "GET" else _way_back(request)
     return redirect(f"{LOGIN}?{urlencode({'next': back})}")
+
+
+def _way_back(request: HttpRequest) -> str:
+    back = saved.way_back(request.path)
+    if back == saved.DESK != request.path:
+        messages.warning(request, "Nothing was done yet: press the button once more.")
+    return back
 
 
 def forbidden(request: HttpRequest, right: Right) -> HttpResponse:
@@ -116,7 +133,7 @@ def may_enter(request: HttpRequest) -> bool:
 
 def before_everyone(request: HttpRequest, *, now: datetime) -> HttpResponse | None:
     """Return what must come first before this person may speak to everyone; None when nothing must."""
-    back = urlencode({"next": saved.way_back(request.path)})
+    back = urlencode({"next": _way_back(request)})
     if (
         settings.DESK_MFA
         and not is_break_glass(request.user)

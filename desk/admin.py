@@ -17,7 +17,6 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
-from django.views.decorators.http import require_POST
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
@@ -194,7 +193,7 @@ class IncidentAdmin(ReadOnly):
         own += [path(f"<int:pk>/{each.name}/", wrap(self._incident_view(each)), name=f"incidents_incident_{each.name}")
                 for each in actions.ALL if each.of_incident]  # fmt: skip
         veto = path(
-            "<int:pk>/veto/", wrap(require_POST(self._veto)), name="incidents_incident_veto"
+            "<int:pk>/veto/", wrap(access.button(self._veto)), name="incidents_incident_veto"
         )
         return [*own, veto, *super().get_urls()]
 
@@ -370,6 +369,14 @@ class ComponentAdmin(Kept):
         "start_date",
     )  # fmt: skip
 
+    def formfield_for_choice_field(
+        self, db_field: Any, request: HttpRequest, **kwargs: Any
+    ) -> Any:  # Any: Django's fields
+        """The form knows which status it showed: one that was not touched changes nothing."""
+        field = super().formfield_for_choice_field(db_field, request, **kwargs)
+        field.show_hidden_initial = db_field.name == "status"
+        return field
+
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """A status goes through set_status(), which writes the history; the rest is saved as it is."""
         now, status = timezone.now(), ComponentStatus(form.cleaned_data["status"])
@@ -392,7 +399,8 @@ class ComponentAdmin(Kept):
                 **words,
             )
             obj.pk, obj.page, obj.uid = made.pk, made.page, made.uid
-        services.set_status(obj, status=status, actor=who(request), now=now)
+        if not change or "status" in form.changed_data:
+            services.set_status(obj, status=status, actor=who(request), now=now)
 
 
 @admin.register(Group)

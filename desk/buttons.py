@@ -9,7 +9,6 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
-from django.views.decorators.http import require_POST
 
 from desk import access, waking
 from desk.access import allowed
@@ -23,6 +22,7 @@ from notifications.models import Broadcast
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
+WAKES = " Calls wait two minutes for a second person."
 
 
 def acting(right: Right, *, to_everyone: bool = False) -> Callable[[View[P]], View[P]]:
@@ -37,7 +37,7 @@ def acting(right: Right, *, to_everyone: bool = False) -> Callable[[View[P]], Vi
                 messages.error(request, str(error))
                 return redirect(_back(request))
 
-        return allowed(right)(require_POST(pressed))
+        return allowed(right)(access.button(pressed))
 
     return button
 
@@ -59,8 +59,7 @@ def publish_draft(request: HttpRequest, uid: str) -> HttpResponse:
         services.publish_draft(incident, actor=who(request), by_person=True, now=now)
         if is_held:
             waking.hold(incident, actor=who(request), now=now)
-    wakes = " Calls wait two minutes for a second person." if is_held else ""
-    messages.success(request, f"Published: {incident.name}.{wakes}")
+    messages.success(request, f"Published: {incident.name}.{WAKES if is_held else ''}")
     return redirect("desk:console")
 
 
@@ -75,8 +74,13 @@ def veto_draft(request: HttpRequest, uid: str) -> HttpResponse:
 @acting(Right.PUBLISH, to_everyone=True)
 def publish_follow_up(request: HttpRequest, uid: str) -> HttpResponse:
     update = get_object_or_404(Update.objects.select_related("incident__page"), uid=uid)
-    services.publish_drafted_update(update, actor=who(request), by_person=True, now=timezone.now())
-    messages.success(request, f"Published: {update.incident.name}")
+    now = timezone.now()
+    is_held = waking.follow_up_is_held(update, access.user_of(request), now=now)
+    with transaction.atomic():
+        services.publish_drafted_update(update, actor=who(request), by_person=True, now=now)
+        if is_held:
+            waking.hold(update.incident, actor=who(request), now=now)
+    messages.success(request, f"Published: {update.incident.name}.{WAKES if is_held else ''}")
     return redirect("desk:console")
 
 

@@ -5,9 +5,11 @@ from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest, QueryDict
+from django.urls import Resolver404, resolve
 
 from desk.models import PLACE_CHARS_MAX, SavedForm
 
+DESK = "/desk/"
 SESSION = "typed"  # where words wait whose writer is not logged in any more
 WORDS_BYTES_MAX = 128 * 1024  # a form's fields hold 2 × 25,000 characters and little else
 _OURS = ("csrfmiddlewaretoken", "_publish", "_preview", "_draft", "_keep")
@@ -19,8 +21,13 @@ def place_of(path: str) -> str:
 
 
 def way_back(path: str) -> str:
-    """Return the page that shows what was posted to `path`."""
-    return path.removesuffix("/keep") if path.endswith("/keep") else path
+    """Return the page that shows what was posted to `path`: its form, or the desk where a button has no page of its own."""
+    path = path.removesuffix("/keep").removesuffix("/clear")
+    try:
+        view = resolve(path).func
+    except Resolver404:
+        return path
+    return DESK if getattr(view, "is_button", False) else path
 
 
 def words_of(posted: QueryDict) -> dict[str, Any]:  # Any: a word, or several

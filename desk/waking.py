@@ -14,7 +14,7 @@ from desk.preview import Draft, Words
 from desk.roles import Right
 from incidents import services
 from incidents.lifecycle import Audience, ComponentStatus, Refused, Status
-from incidents.models import Incident, Page, Update
+from incidents.models import Component, Incident, Page, Update
 from notifications import mounting
 from notifications.routing import CALLS
 
@@ -56,6 +56,21 @@ def draft_is_held(incident: Incident, user: User, *, now: datetime) -> bool:
         audience=Audience(text.audience), social=incident.social,
     )  # fmt: skip
     return is_held(user, preview.of_draft(incident.page, draft, now=now))
+
+
+def follow_up_is_held(update: Update, user: User, *, now: datetime) -> bool:
+    """The same of a drafted follow-up."""
+    incident = update.incident
+    if incident.published_at is None or update.published_at:
+        return False
+    new = {row["code"]: ComponentStatus(row["new_status"]) for row in update.changes}
+    rows = Component.objects.filter(page=incident.page_id, uid__in=new)
+    draft = Draft(
+        name=incident.name, status=Status(update.status), body=update.body, what_to_do=update.what_to_do,
+        components={row: new[row.uid] for row in rows}, next_update_by=None, audience=Audience(update.audience),
+        social=incident.social,
+    )  # fmt: skip
+    return is_held(user, preview.of_draft(incident.page, draft, now=now, incident=incident))
 
 
 def others(user: User) -> int:

@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from html import unescape
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from allauth.mfa.models import Authenticator
@@ -20,7 +22,7 @@ from desk import breakglass, urls
 from desk.models import BreakGlass
 from desk.roles import Role
 from incidents import services
-from incidents.models import AuditEntry, Call, Component, Incident
+from incidents.models import AuditEntry, Call, Component, Incident, Update
 from tests import world
 from tests.desk import staff
 from tests.desk.routes import ADMIN, DESK, LETTERS, RECORDS, SECRETS, make_names
@@ -120,6 +122,56 @@ def test_a_responder_keeps_a_draft_and_is_refused_to_publish_it(client: Client) 
     assert Incident.objects.get().published_at is None
 
 
+@pytest.mark.parametrize(
+    "where", ["/desk/incidents/{open}/update", "/desk/schedule", "/desk/backfill"]
+)
+def test_only_a_declaration_can_be_called_a_draft(
+    client: Client, names: dict[str, Any], where: str
+) -> None:
+    path, now = where.format(**names), timezone.now()
+    before = Update.objects.filter(published_at__isnull=False).count()
+    staff.sign_in(client, staff.person("rob", Role.RESPONDER))
+    words = _whole(client, path, names, now) | {"_draft": "1"}
+    assert client.post(path, words).status_code == 403
+    staff.sign_in(client, staff.person("pam", Role.PUBLISHER), ago_s=16 * 60)
+    told = _whole(client, path, names, now) | {"_draft": "1"}
+    answer = client.post(path, told)
+    if path != "/desk/backfill":  # it tells nobody
+        assert answer["Location"].startswith("/accounts/reauthenticate/")
+        assert Update.objects.filter(published_at__isnull=False).count() == before
+
+
+@pytest.mark.parametrize("more", [{}, {"_draft": "1"}])
+@pytest.mark.parametrize("action", ["declare", "schedule", "backfill"])
+def test_a_responder_publishes_nothing_in_the_records_either(
+    client: Client, action: str, more: dict[str, str]
+) -> None:
+    names = {"component": world.component().pk}
+    staff.sign_in(client, staff.person("rob", Role.RESPONDER))
+    path = f"/admin/incidents/incident/{'add' if action == 'declare' else action}/"
+    words = _whole(client, path, names, timezone.now()) | more
+    answer = client.post(path, words)
+    if action == "declare" and more:
+        assert Incident.objects.get().published_at is None
+    else:
+        assert answer.status_code == 403
+        assert not Incident.objects.exists()
+
+
+def _whole(client: Client, path: str, names: dict[str, Any], now: datetime) -> dict[str, Any]:
+    """Return a form that lacks nothing, whichever of them it is."""
+    form = client.get(path).context["form"]
+    values = {
+        f.html_name: f.value() for f in form if f.value() is not None and f.value() is not False
+    }
+    hours = [(now + timedelta(hours=n)).strftime("%Y-%m-%dT%H:%M") for n in (-3, -2, 2, 3)]
+    return values | {
+        "_form": "1", "name": "Down", "body": "Something else.", "tell": "on", f"component_{names['component']}": "major_outage",
+        "affected": [names["component"]], "started_at": hours[0], "ended_at": hours[1], "scheduled_for": hours[2],
+        "scheduled_until": hours[3],
+    }  # fmt: skip
+
+
 def declaration(client: Client) -> dict[str, Any]:  # Any: form values
     follow = world.component()
     form = client.get("/desk/declare").context["form"]
@@ -181,6 +233,26 @@ def test_every_button_that_speaks_to_everyone_asks_for_a_fresh_proof(
     for path in ("drafts/{draft}/veto", "broadcasts/{broadcast}/halt"):
         answer = client.post(f"/desk/{path}".format(**names))
         assert "reauthenticate" not in answer["Location"], "to keep silent must never wait"
+
+
+def test_who_proves_it_is_them_comes_back_to_a_page_and_reads_that_nothing_was_done(
+    client: Client, names: dict[str, Any]
+) -> None:
+    staff.sign_in(client, staff.person("pam", Role.PUBLISHER), ago_s=16 * 60)
+    sent_away = 0
+    for path in (path.format(**names) for method, path, _ in DESK if method == "POST"):
+        answer = client.post(path)
+        if "reauthenticate" in answer.get("Location", ""):
+            sent_away += 1
+            back = client.get(parse_qs(urlsplit(answer["Location"]).query)["next"][0])
+            assert back.status_code == 200, path
+            assert "Nothing was done yet: press the button once more." in back.content.decode()
+    assert sent_away >= 4
+
+
+def test_a_veto_after_the_log_in_ended_comes_back_to_the_desk(names: dict[str, Any]) -> None:
+    answer = Client().post("/desk/drafts/{draft}/veto".format(**names))
+    assert answer["Location"] == "/admin/login/?next=%2Fdesk%2F"
 
 
 def code_of(user: User) -> str:

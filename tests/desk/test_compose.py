@@ -268,7 +268,9 @@ def test_other_words_from_a_form_that_stood_open_elsewhere_are_not_lost(ann: Cli
 @pytest.mark.parametrize(
     ("first", "then", "says"),
     [
-        pytest.param("_draft", "_publish", "is kept as a draft already", id="a draft is not published"),
+        pytest.param(
+            "_draft", "_publish", "is kept as a draft already", id="a draft is not published"
+        ),
         pytest.param("_publish", "_draft", "is published already", id="what went out is no draft"),
     ],
 )

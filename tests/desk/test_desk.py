@@ -280,6 +280,25 @@ def test_a_draft_is_published_from_the_desk_once_and_vetoed_not_at_all_afterward
     assert "It went out at" in answer.content.decode()
 
 
+def test_a_form_of_a_component_opened_before_the_outage_does_not_end_it(ann: Client) -> None:
+    follow = world.component()
+    path = f"/admin/incidents/component/{follow.pk}/change/"
+    form = ann.get(path).context["adminform"].form
+    values = {form[name].html_name: form[name].value() for name in form.fields}
+    words = {
+        name: value for name, value in values.items() if value is not None and value is not False
+    }
+    words["initial-status"] = "operational"
+    world.incident(follow)
+    answer = ann.post(path, words | {"description": "Readings."})
+    assert answer.status_code == 302, answer.context["adminform"].form.errors
+    follow.refresh_from_db()
+    assert (follow.status, follow.description) == ("major_outage", "Readings.")
+    assert ann.post(path, words | {"status": "degraded_performance"}).status_code == 302
+    follow.refresh_from_db()
+    assert follow.status == "degraded_performance"
+
+
 def test_a_follow_up_is_published_or_vetoed(ann: Client) -> None:
     incident = world.incident(world.component())
     drafts = [

@@ -9,6 +9,8 @@ from django.utils import timezone
 
 from desk import told, waking
 from desk.roles import Role
+from incidents import services
+from incidents.lifecycle import ComponentStatus, Status
 from incidents.models import AuditEntry, Incident, Update
 from notifications import outbox
 from notifications.models import Delivery, Wake
@@ -113,6 +115,20 @@ def test_a_draft_published_by_one_press_waits_the_same(sleepers: None) -> None:
     draft = world.incident(world.component(), published=False)
     pam().post(f"/desk/drafts/{draft.uid}/publish")
     assert draft.updates.get().calls_after
+
+
+def test_a_follow_up_published_by_one_press_waits_the_same(sleepers: None) -> None:
+    staff.person("bob", Role.PUBLISHER)
+    follow = world.component()
+    incident = world.incident(follow, hurt=ComponentStatus.DEGRADED_PERFORMANCE)
+    worse = services.draft_update(
+        incident, status=Status.INVESTIGATING, body="Worse.", actor="probes", now=world.NOW, publish_at=None,
+        components={follow: ComponentStatus.MAJOR_OUTAGE},
+    )  # fmt: skip
+    pam().post(f"/desk/follow-ups/{worse.uid}/publish")
+    worse.refresh_from_db()
+    assert worse.new_impact
+    assert worse.calls_after
 
 
 def test_the_audit_says_once_how_many_were_told_by_which_channel(sleepers: None) -> None:

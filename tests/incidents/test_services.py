@@ -37,7 +37,9 @@ def test_a_status_set_by_hand_stands_until_an_incident_acts(what: str) -> None:
                 scheduled_until=LATER + timedelta(hours=1), actor="ann", now=NOW,
             )  # fmt: skip
         case "a post-mortem":
-            services.publish_update(over, status=Status.POSTMORTEM, body="Why.", actor="ann", now=NOW)
+            services.publish_update(
+                over, status=Status.POSTMORTEM, body="Why.", actor="ann", now=NOW
+            )
         case _:
             world.incident(follow, status=Status.RESOLVED, backfilled=True)
     follow.refresh_from_db()
