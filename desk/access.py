@@ -133,18 +133,19 @@ def may_enter(request: HttpRequest) -> bool:
 
 def before_everyone(request: HttpRequest, *, now: datetime) -> HttpResponse | None:
     """Return what must come first before this person may speak to everyone; None when nothing must."""
-    back = urlencode({"next": _way_back(request)})
-    if (
+    lacks_factor = (
         settings.DESK_MFA
         and not is_break_glass(request.user)
         and not has_second_factor(request.user)
-    ):
+    )
+    if not lacks_factor and is_fresh(request, now=now):
+        return None
+    back = urlencode({"next": _way_back(request)})
+    if lacks_factor:
         url = reverse("mfa_index")
         return render(request, "desk/second_factor.html", {"url": url, "back": back}, status=403)
-    if not is_fresh(request, now=now):
-        name = "mfa_reauthenticate" if has_second_factor(request.user) else "account_reauthenticate"
-        return redirect(f"{reverse(name)}?{back}")
-    return None
+    name = "mfa_reauthenticate" if has_second_factor(request.user) else "account_reauthenticate"
+    return redirect(f"{reverse(name)}?{back}")
 
 
 def has_second_factor(user: AbstractBaseUser | AnonymousUser) -> bool:

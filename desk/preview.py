@@ -16,8 +16,9 @@ from incidents.lifecycle import (
     Status,
     impact_of,
     is_maintenance,
+    worst,
 )
-from incidents.models import UID_CHARS, Component, Incident, Page
+from incidents.models import UID_CHARS, Component, Incident, IncidentComponent, Page
 from notifications import estimating, routing
 from notifications.channels.sms import sms_text
 from notifications.estimating import Estimate
@@ -159,7 +160,12 @@ def _as_published(
 
 def _incident(draft: Draft, before: IncidentFact | None, now: datetime) -> IncidentFact:
     states = {component.uid: status for component, status in draft.components.items()}
-    named = {component.uid: reads.component_fact(component) for component in draft.components}
+    named = {
+        component.uid: replace(
+            reads.component_fact(component), status=_after(component, status, before)
+        )
+        for component, status in draft.components.items()
+    }
     if before is not None:
         states = {**dict(before.component_statuses), **states}
         named = {**{component.uid: component for component in before.components}, **named}
@@ -174,6 +180,17 @@ def _incident(draft: Draft, before: IncidentFact | None, now: datetime) -> Incid
         fresh, status=draft.status, impact=impact, components=tuple(named.values()),
         component_statuses=tuple(states.items()), next_update_by=draft.next_update_by,
     )  # fmt: skip
+
+
+def _after(
+    component: Component, status: ComponentStatus, before: IncidentFact | None
+) -> ComponentStatus:
+    """Return how the page would show it: as bad as the worst of this and the other open incidents."""
+    rows = IncidentComponent.objects.filter(
+        component=component, incident__in=reads.active_incidents(component.page)
+    )
+    others = rows.exclude(incident__uid=before.uid) if before else rows
+    return worst([status, *(ComponentStatus(row.status) for row in others)])
 
 
 def _changes(draft: Draft, before: IncidentFact | None) -> tuple[ComponentChange, ...]:

@@ -40,6 +40,8 @@ def amend(
         setattr(incident, name, value)
     incident.updated_at = now
     incident.save(update_fields=[*new, "updated_at"])
+    if "name" in new:
+        _forget_other_names(incident)
     for component, status in components.items():
         IncidentComponent.objects.update_or_create(
             incident=incident, component=component, defaults={"status": status}
@@ -51,6 +53,16 @@ def amend(
         actor=actor, action="amend", subject=incident.uid, before=before, after=after, now=now
     )
     Page.objects.filter(pk=incident.page_id).update(updated_at=now)
+
+
+def _forget_other_names(incident: Incident) -> None:
+    """Drop the old name's translations: they name what it is called no longer."""
+    for update in incident.updates.exclude(translations={}):
+        update.translations = {
+            language: {name: text for name, text in words.items() if name != "name"}
+            for language, words in update.translations.items()
+        }
+        update.save(update_fields=["translations"])
 
 
 @transaction.atomic

@@ -219,8 +219,8 @@ def publish_draft(
         raise Refused(f'"{incident.name}" has no text to publish.')
     if translations is not None:
         draft.translations = _check_translations(translations)
-    elif body is not None and body != draft.body:
-        draft.translations = {}  # they say what stands there no longer
+    else:
+        draft.translations = _still_true(draft, body, what_to_do)
     draft.body = draft.body if body is None else body
     draft.what_to_do = draft.what_to_do if what_to_do is None else what_to_do
     draft.known = draft.known if known is None else known
@@ -343,6 +343,8 @@ def publish_drafted_update(
         raise Refused(f"This follow-up was vetoed at {update.vetoed_at:%H:%M} UTC.")
     if incident.published_at is None:
         raise Refused(f'"{incident.name}" is still a draft; publish the draft first.')
+    if incident.status in FINAL:
+        raise Refused(f'"{incident.name}" is over; nothing more was to be said.')
     check_move(Status(incident.status), Status(update.status))
     if by_person:
         update.automatic, update.speaker = False, actor
@@ -451,8 +453,7 @@ def edit(
         after={"body": body},
         now=now,
     )
-    if body != update.body:
-        update.translations = {}  # they say what stands there no longer
+    update.translations = _still_true(update, body, what_to_do)
     update.body, update.edited_at, update.updated_at = body, now, now
     if what_to_do is not None:
         update.what_to_do = what_to_do
@@ -501,6 +502,20 @@ def reopen(
     )  # fmt: skip
     _publish(incident, update, components=components, actor=actor, now=now, opening=True)
     return update
+
+
+def _still_true(
+    update: Update, body: str | None, what_to_do: str | None
+) -> dict[str, dict[str, str]]:
+    """Return the translations without what says in another language what stands there no longer."""
+    if body not in (None, update.body):
+        return {}
+    if what_to_do in (None, update.what_to_do):
+        return update.translations
+    return {
+        language: {name: text for name, text in words.items() if name != "what_to_do"}
+        for language, words in update.translations.items()
+    }
 
 
 def call_operators(

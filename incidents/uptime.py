@@ -65,7 +65,10 @@ def uptime_percent(history: Sequence[Span], *, since: datetime, until: datetime)
             continue
         known += seconds
         lost += seconds * _weight(span.status)
-    return None if known == 0 else 100.0 * (known - lost) / known
+    if known == 0:
+        return None
+    # No rounding makes less of what never failed.
+    return 100.0 * (known - lost) / known if lost else 100.0
 
 
 def outage_seconds(

@@ -2,14 +2,16 @@
 
 import json
 from dataclasses import replace
+from datetime import datetime
 from functools import lru_cache
 
 from django.conf import settings
+from django.db.models import Min
 
 from incidents import reads, wire
 from incidents.facts import IncidentFact, PageFact, UpdateFact
 from incidents.lifecycle import FINAL, CallReason
-from incidents.models import Component, Incident
+from incidents.models import Call, Component, Incident
 from notifications import messages
 from notifications.messages import Notice
 from notifications.models import Broadcast
@@ -46,7 +48,7 @@ def notice(broadcast: Broadcast, language: str, time_zone: str = "") -> Notice:
             about=call.incident.name if call.incident else page.name,
             detail=call.text,
             called_at=call.created_at,
-            due_at=call.incident.publish_at if call.incident else None,
+            due_at=_due_at(call),
             language=language,
             url=f"{settings.SITE_URL}/desk/",
         )
@@ -54,6 +56,19 @@ def notice(broadcast: Broadcast, language: str, time_zone: str = "") -> Notice:
         "a broadcast has one entry (constraint broadcast_of_one_entry)"
     )
     return _letter(broadcast.letter, language)
+
+
+def _due_at(call: Call) -> datetime | None:
+    """Return when what the call is about happens by itself: a draft goes out, or a promise is over."""
+    incident = call.incident
+    if incident is None:
+        return None
+    if call.reason == CallReason.PROMISE_DUE:
+        return incident.next_update_by
+    if incident.published_at is None:
+        return incident.publish_at
+    drafts = incident.updates.filter(published_at__isnull=True, vetoed_at__isnull=True)
+    return drafts.aggregate(at=Min("publish_at"))["at"]
 
 
 def _machine(page: PageFact, incident: IncidentFact, update: UpdateFact) -> str:

@@ -332,6 +332,7 @@ _LETTERS = {
         N_("Messages from {page} would reach you like this one."),
     ),
 }
+WORKS = ComponentStatus.OPERATIONAL
 # Said within f-strings, where xgettext does not look.
 _SAID_ELSEWHERE = (N_("automatic"), N_("Settings"), N_("What to do now"))
 # Verbs with which a sentence may go on after a colon in lower case; a name at its start must keep its capital.
@@ -411,8 +412,11 @@ def _components(incident: IncidentFact, update: UpdateFact, language: str) -> st
 def _said_of_components(
     incident: IncidentFact, changes: tuple[ComponentChange, ...]
 ) -> list[tuple[str, ComponentStatus]]:
+    """Return what the update says of each; of one that works here and not on the page, for another reason, nothing."""
     if changes:
-        return [(change.name, change.new) for change in changes]
+        ill = {one.uid for one in incident.components if one.is_unknown or one.status != WORKS}
+        rows = [(each.uid, each.name, each.new) for each in changes]
+        return [(name, new) for uid, name, new in rows if new != WORKS or uid not in ill]
     names = {component.uid: component.name for component in incident.components}
     return [(names[uid], status) for uid, status in incident.component_statuses if uid in names]
 

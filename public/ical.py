@@ -41,7 +41,7 @@ def _event_of(one: IncidentFact, feed: Feed) -> bytes:
         _line(one.name),
         wire.incident_url(one.uid, feed.page),
         _plain(said),
-        "TENTATIVE" if one.status is Status.SCHEDULED else "CONFIRMED",
+        _status(one),
     )
 
 
@@ -72,8 +72,22 @@ def _event(
     return bytes(event.to_ical())
 
 
+def _status(one: IncidentFact) -> str:
+    if _is_called_off(one):
+        return "CANCELLED"
+    return "TENTATIVE" if one.status is Status.SCHEDULED else "CONFIRMED"
+
+
+def _is_called_off(one: IncidentFact) -> bool:
+    """Say whether a window was taken back, or closed before it opened."""
+    if one.scheduled_for is None:
+        return False
+    return bool(one.retracted_at or (one.resolved_at and one.resolved_at < one.scheduled_for))
+
+
 def _end(one: IncidentFact, began_at: datetime) -> datetime:
-    ended_at = one.resolved_at or one.scheduled_until
+    ended_at = one.scheduled_until if _is_called_off(one) else None
+    ended_at = ended_at or one.resolved_at or one.scheduled_until
     if ended_at is None or ended_at <= began_at:
         ended_at = max(one.updated_at, began_at) + _OPEN_LASTS
     return ended_at

@@ -62,7 +62,7 @@ def views(
     zone, revision = wire.zone_of(snapshot.page.time_zone), statusapi.revision(snapshot)
     return tuple(
         View(
-            snapshot.told_in(code),
+            snapshot.told_in(own_code(snapshot, code)),
             Moments(snapshot.now, zone, code),
             f"/{code}" if number else "",
             versions,
@@ -79,13 +79,18 @@ def languages(snapshot: Snapshot) -> list[str]:
     ]
 
 
+def own_code(snapshot: Snapshot, code: str) -> str:
+    """Return the page's own word for a language that we speak: operators write under es-MX what es reads."""
+    return next((own for own in snapshot.page.languages if words.language_of(own) == code), code)
+
+
 # --- the answer -------------------------------------------------------------------------------
 
 
 def state(view: View) -> Shown:
     snapshot = view.snapshot
     open_ones, running = snapshot.unresolved, snapshot.running
-    main = next(iter((*open_ones, *running)), None)
+    main = statusapi.main_of(snapshot)
     sentence = words.headline(snapshot.components, open_ones, running, view.language)
     began = statusapi.since(snapshot)
     since: SafeString | str = ""

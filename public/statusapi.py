@@ -118,13 +118,16 @@ def banners(
     yield "banner.json", encode(banner(snapshot, first, valid_for_s))
     for language in sorted({*LANGUAGES, *snapshot.page.languages}):
         if language.replace("-", "").isalnum():
-            told = snapshot.told_in(language)
+            own = next(
+                (o for o in snapshot.page.languages if words.language_of(o) == language), language
+            )
+            told = snapshot.told_in(own)
             yield f"banner.{language}.json", encode(banner(told, language, valid_for_s))
 
 
 def banner(snapshot: Snapshot, language: str, valid_for_s: int = BANNER_VALID_FOR_S) -> Json:
     open_ones, running = snapshot.unresolved, snapshot.running
-    main = next(iter((*open_ones, *running)), None)
+    main = main_of(snapshot)
     return {
         "schema": BANNER_SCHEMA,
         "generated_at": iso(snapshot.now),
@@ -138,6 +141,14 @@ def banner(snapshot: Snapshot, language: str, valid_for_s: int = BANNER_VALID_FO
         "components": [_banner_component(component) for component in snapshot.components],
         **({"general": True} if _is_general(open_ones) else {}),
     }
+
+
+def main_of(snapshot: Snapshot) -> IncidentFact | None:
+    """Return what the sentence on top is about: a running maintenance only while no part is hurt or unknown by itself."""
+    by_itself = (State.DEGRADED, State.PARTIAL, State.OUTAGE, State.UNKNOWN)
+    if any(words.component_state(one) in by_itself for one in snapshot.components):
+        return next(iter(snapshot.unresolved), None)
+    return next(iter((*snapshot.unresolved, *snapshot.running)), None)
 
 
 def _is_general(incidents: Iterable[IncidentFact]) -> bool:
@@ -171,16 +182,20 @@ def since(snapshot: Snapshot) -> datetime | None:
     if main:
         return main.started_at
     blind = [one.unknown_since for one in snapshot.components if one.unknown_since]
-    if blind:
-        return min(blind)
+    running = [one.scheduled_for for one in snapshot.running if one.scheduled_for]
+    hurt = _began(snapshot, (State.DEGRADED, State.PARTIAL, State.OUTAGE))
+    # In the order of words.headline(): what it names, and nothing else, says since when.
+    named = hurt or blind or running or _began(snapshot, (State.MAINTENANCE,))
+    return min(named, default=None)
+
+
+def _began(snapshot: Snapshot, states: tuple[State, ...]) -> list[datetime]:
     began = dict(snapshot.history)
-    hurt = [
+    return [
         began[one.uid][-1][0]
         for one in snapshot.components
-        if words.component_state(one) is not State.OPERATIONAL and began.get(one.uid)
+        if words.component_state(one) in states and began.get(one.uid)
     ]
-    running = [one.scheduled_for for one in snapshot.running if one.scheduled_for]
-    return min([*hurt, *running], default=None)
 
 
 def _banner_incident(incident: IncidentFact, snapshot: Snapshot) -> Json:

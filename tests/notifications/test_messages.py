@@ -169,8 +169,20 @@ def test_every_status_has_words(status: Status) -> None:
 
 @pytest.mark.parametrize("change", list(ComponentStatus))
 def test_every_component_status_has_words(change: ComponentStatus) -> None:
-    changed = ComponentChange("c1", "Log in", ComponentStatus.OPERATIONAL, change)
+    changed = ComponentChange("c2", "Log in", ComponentStatus.OPERATIONAL, change)
     assert "Log in" in told(update(changes=(changed,))).state
+
+
+@pytest.mark.parametrize("unknown_since", [None, FAULT_AT])
+def test_nothing_is_called_working_that_the_page_shows_as_hurt_or_unknown(
+    unknown_since: datetime | None,
+) -> None:
+    shown = ComponentStatus.OPERATIONAL if unknown_since else ComponentStatus.MAJOR_OUTAGE
+    part = replace(FOLLOW, status=shown, unknown_since=unknown_since)
+    ended = ComponentChange(part.uid, part.name, ComponentStatus.UNDER_MAINTENANCE, messages.WORKS)
+    other = ComponentChange("c2", "Log in", ComponentStatus.UNDER_MAINTENANCE, messages.WORKS)
+    over = update(status=Status.COMPLETED, changes=(ended, other))
+    assert "Working: Log in." in told(over, components=(part,)).state
 
 
 def test_a_relapse_says_again() -> None:
