@@ -68,6 +68,17 @@ def test_a_mail_wakes_nobody_and_what_was_typed_is_kept(components: Components) 
     assert not Ask.objects.exists()
 
 
+@pytest.mark.parametrize("address", ["https://[x", "https://x:99999/", "https://"])
+def test_what_is_no_address_of_the_web_is_said_in_a_sentence(
+    mine: tuple[str, Subscription], address: str
+) -> None:
+    said = "not an address of the web"
+    page = post("/subscribe", want="tell", address=address)
+    assert (page.status_code, said in page.content.decode()) == (422, True)
+    page = post(mine[0], action="add", address=address)
+    assert (page.status_code, said in page.content.decode()) == (422, True)
+
+
 def test_who_fills_in_the_hidden_field_is_thanked_and_forgotten(components: Components) -> None:
     person = post("/subscribe", want="tell", address=FOLLOWER)
     machine = post("/subscribe", want="tell", address="bot@example.org", website="http://spam")
