@@ -138,6 +138,8 @@ def _ready(row: Incoming, slugs: dict[str, Component], now: datetime) -> _Ready:
             else ("consent_source", "consent_at")
         )
         raise ValueError(f"{given} is given but {missing} is empty; a consent needs both.")
+    if "\0" in row.consent_source:
+        raise ValueError("consent_source holds a NUL character; remove it.")
     if kind is Kind.PHONE and not row.consent_at:
         raise ValueError("A telephone number needs consent_source and consent_at; both are empty.")
     if row.basis is not Basis.CONSENT:

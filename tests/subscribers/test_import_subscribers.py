@@ -83,6 +83,7 @@ def _everything() -> list[object]:
         pytest.param("email,a@example.org", "2 fields", id="too few fields"),
         pytest.param("email,a@example.org,,,,,,,", "9 fields", id="too many fields"),
         pytest.param('email,"a@example.org\nBcc: b@example.org",,,,,,', "invisible", id="a header smuggled in"),
+        pytest.param("email,b@example.org,,,,,fo\0rm,2019-12-01", "NUL", id="a NUL in the consent"),
         pytest.param("email,=cmd()@example.org,,,,,,", "before the @", id="a formula"),
     ],
 )  # fmt: skip
