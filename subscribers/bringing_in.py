@@ -194,7 +194,7 @@ def _take(ready: Sequence[_Ready], source: str, now: datetime, listed: ListRun |
     """Write one chunk inside the caller's transaction and return its counts."""
     counts = BroughtIn()
     hashes = [entry.hashed for entry in ready]
-    standing, gone = _known(hashes)
+    standing, gone, owners = _known(hashes)
     stopped = set(
         Suppression.objects.filter(address_hash__in=hashes, by_owner=True).values_list(
             "channel", "address_hash"
@@ -220,7 +220,7 @@ def _take(ready: Sequence[_Ready], source: str, now: datetime, listed: ListRun |
             new.append(entry)
             counts.added += bool(entry.row.consent_at)
             counts.waiting += not entry.row.consent_at
-    _insert(new, source, now, listed)
+    _insert(new, owners, source, now, listed)
     if listed:
         Subscription.objects.filter(list_name=listed.name, address_hash__in=hashes).exclude(
             state=State.GONE
@@ -236,33 +236,49 @@ Keys = tuple[str, str]  # channel and address hash
 
 def _known(
     hashes: Sequence[str],
-) -> tuple[dict[Keys, tuple[int, str]], dict[Keys, datetime | None]]:
-    """Return what stands (row id, state) and who left when."""
+) -> tuple[dict[Keys, tuple[int, str]], dict[Keys, datetime | None], dict[str, int]]:
+    """Return what stands (row id, state), who left when, and whose an address is (hash -> person)."""
     standing: dict[Keys, tuple[int, str]] = {}
     gone: dict[Keys, datetime | None] = {}
-    rows = Subscription.objects.filter(role=Role.SUBSCRIBER, address_hash__in=hashes).order_by("id")
-    for pk, channel, hashed, state, gone_at, run in rows.values_list(
-        "pk", "channel", "address_hash", "state", "gone_at", "list_run"
-    ):
+    owners: dict[str, int] = {}
+    rows = Subscription.objects.filter(role=Role.SUBSCRIBER, address_hash__in=hashes)
+    # "active" stands before "pending": whoever confirmed an address owns it.
+    for pk, channel, hashed, state, gone_at, run, person in rows.order_by(
+        "state", "id"
+    ).values_list("pk", "channel", "address_hash", "state", "gone_at", "list_run", "subscriber"):
         if state == State.GONE:
             if run == DROPPED:
                 continue  # its list gave it up, not its owner
             gone[channel, hashed] = gone_at
         else:
             standing[channel, hashed] = (pk, state)
-    return standing, gone
+            owners.setdefault(hashed, person)
+    return standing, gone, owners
 
 
-def _insert(entries: Sequence[_Ready], source: str, now: datetime, listed: ListRun | None) -> None:
-    people = Subscriber.objects.bulk_create(
-        Subscriber(
-            language=entry.row.language or "en", time_zone=entry.row.time_zone, created_at=now
-        )
-        for entry in entries
-    )
+def _new_people(entries: Sequence[_Ready], owners: dict[str, int], now: datetime) -> dict[str, int]:
+    """Make a person for each address that is nobody's yet: text messages and calls of one number are one person's."""
+    people: dict[str, Subscriber] = {}
+    for entry in entries:
+        if entry.hashed not in owners and entry.hashed not in people:
+            people[entry.hashed] = Subscriber(
+                language=entry.row.language or "en", time_zone=entry.row.time_zone, created_at=now
+            )
+    Subscriber.objects.bulk_create(people.values())
+    return {hashed: person.pk for hashed, person in people.items()}
+
+
+def _insert(
+    entries: Sequence[_Ready],
+    owners: dict[str, int],
+    source: str,
+    now: datetime,
+    listed: ListRun | None,
+) -> None:
+    people = owners | _new_people(entries, owners, now)
     subscriptions = Subscription.objects.bulk_create(
         Subscription(
-            subscriber=person,
+            subscriber_id=people[entry.hashed],
             channel=entry.row.channel,
             address_sealed=addresses.seal(entry.address, settings.FIELD_KEYS),
             address_hash=entry.hashed,
@@ -279,7 +295,7 @@ def _insert(entries: Sequence[_Ready], source: str, now: datetime, listed: ListR
             created_at=now,
             confirmed_at=now if entry.row.consent_at else None,
         )
-        for entry, person in zip(entries, people, strict=True)
+        for entry in entries
     )
     pairs = list(zip(entries, subscriptions, strict=True))
     choice = Subscription.components.through

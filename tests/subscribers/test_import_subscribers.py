@@ -175,6 +175,23 @@ def test_the_same_address_twice_in_a_file_comes_in_once(
     assert Subscription.objects.count() == 1
 
 
+def test_texts_and_calls_of_one_number_are_one_persons(
+    tmp_path: Path, components: dict[str, Component]
+) -> None:
+    """Who answers OK to the text is not called as well: the ladder asks whose they are."""
+    other = PHONE.replace("0123", "0124")
+    bring(
+        tmp_path,
+        f"sms,{PHONE},,,,,{WITH_CONSENT}",
+        f"voice,{PHONE},,,,yes,{WITH_CONSENT}",
+        f"sms,{other},,,,,{WITH_CONSENT}",
+    )
+    bring(tmp_path, f"voice,{other},,,,yes,{WITH_CONSENT}")
+    rows = Subscription.objects.values_list("address_hash", "subscriber")
+    assert (len(rows), len(set(rows))) == (4, 2)
+    assert Subscriber.objects.count() == 2
+
+
 def test_who_left_is_not_brought_back_by_an_old_list(
     tmp_path: Path, components: dict[str, Component]
 ) -> None:
