@@ -5,7 +5,7 @@ from datetime import datetime
 from django.db import transaction
 
 from subscribers import leaving, services
-from subscribers.models import Contact, State, Subscriber, Subscription
+from subscribers.models import Contact, State, Subscriber
 
 CONTACTS_MAX = 5  # communication.md §3.6: the ladder stops after four calls anyway
 NAME_CHARS_MAX = 80
@@ -34,16 +34,13 @@ def name_contact(
     """
     if person.contacts.count() >= CONTACTS_MAX:
         raise TooManyContacts(f"At most {CONTACTS_MAX} further contacts can be named.")
-    is_new = services.find(channel=channel, address=address) is None
     services.subscribe(
         channel=channel, address=address, language=language, wake_me=True, source="contact",
-        consent_text=consent_text, network_hash=network_hash, now=now,
+        consent_text=consent_text, network_hash=network_hash, only_incidents=True, now=now,
     )  # fmt: skip
     row = services.find(channel=channel, address=address)
     if row is None:
         return  # its owner said stop
-    if is_new:
-        Subscription.objects.filter(pk=row.pk).update(only_incidents=True, every_component=False)
     Contact.objects.get_or_create(
         person=person,
         subscription=row,

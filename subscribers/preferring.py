@@ -84,10 +84,11 @@ def prefer(
 def wish(
     subscription: Subscription, wishes: Wishes, *, consent_text: str = "", now: datetime
 ) -> None:
-    """Change what one channel hears."""
+    """Change what one channel hears. Who hears of single incidents only is shown no parts: none chosen leaves them so."""
+    unasked = subscription.only_incidents and not wishes.components
     prefer(
         subscription,
-        components=wishes.components,
+        components=None if unasked else wishes.components,
         wake_me=wishes.wake_me,
         consent_text=consent_text,
         now=now,

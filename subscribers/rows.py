@@ -90,6 +90,8 @@ def standing_or_new(
     now: datetime,
     *,
     person: Subscriber | None = None,
+    wake_me: bool = False,
+    only_incidents: bool = False,
 ) -> Subscription:
     """Return the locked row of this address; a new one is pending, and belongs to `person` or to whom its address does."""
     rows = standing(Role.SUBSCRIBER).filter(channel=channel, address_hash=hash_of(kind, address))
@@ -108,6 +110,8 @@ def standing_or_new(
                 source=source,
                 now=now,
                 person=person or owner(hash_of(kind, address)),
+                wake_me=wake_me,
+                only_incidents=only_incidents,
             )
     except IntegrityError:
         # Asked twice in one moment: the other request made it.
@@ -117,7 +121,7 @@ def standing_or_new(
 def new(
     channel: str, kind: Kind, address: str, *, role: Role, state: State, source: str, now: datetime,
     confirmed_at: datetime | None = None, label: str = "", position: int = 0, wake_me: bool = False,
-    person: Subscriber | None = None,
+    only_incidents: bool = False, person: Subscriber | None = None,
 ) -> Subscription:  # fmt: skip
     return Subscription.objects.create(
         subscriber=person or Subscriber.objects.create(created_at=now),
@@ -129,6 +133,8 @@ def new(
         label=label,
         position=position,
         wake_me=wake_me,
+        only_incidents=only_incidents,
+        every_component=not only_incidents,
         source=source[:32],
         created_at=now,
         confirmed_at=confirmed_at,

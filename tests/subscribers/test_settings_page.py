@@ -205,6 +205,42 @@ def test_a_further_contact_is_asked_first_and_hears_nothing_else(
     assert asked.state == State.GONE
 
 
+def test_asked_twice_a_contact_still_hears_nothing_else(mine: tuple[str, Subscription]) -> None:
+    path, row = mine
+    for _ in range(2):
+        post(path, action="contact", name="Grandmother", address=PHONE)
+    asked = Subscription.objects.get(channel="voice")
+    assert (asked.only_incidents, asked.every_component) == (True, False)
+
+
+def test_a_contact_who_is_asked_changes_no_choice_of_its_owner(
+    mine: tuple[str, Subscription], components: Components
+) -> None:
+    """Somebody subscribed a number to one part and has not confirmed yet."""
+    services.subscribe(
+        channel="voice", address=PHONE, components=[components["login"]], wake_me=False, now=NOW
+    )
+    post(mine[0], action="contact", name="Grandmother", address=PHONE)
+    asked = Subscription.objects.get(channel="voice")
+    assert (asked.only_incidents, asked.every_component, asked.wake_me) == (False, False, False)
+    assert [component.slug for component in asked.components.all()] == ["login"]
+
+
+def test_asked_twice_a_follower_of_one_incident_still_hears_nothing_else(
+    components: Components,
+) -> None:
+    incident = world.incident(components["follow"])
+    for _ in range(2):
+        post("/subscribe", want="tell", address=FOLLOWER, incident=incident.uid)
+    row = Subscription.objects.get()
+    assert (row.only_incidents, row.every_component) == (True, False)
+    confirm(Letter.objects.order_by("-id")[0])
+    path = services.manage_url(Letter.objects.order_by("-id")[0].uid)
+    post(path.removeprefix(settings.SITE_URL), action="save", subscription=row.uid)
+    row.refresh_from_db()
+    assert (row.only_incidents, row.every_component) == (True, False)
+
+
 def test_a_test_now_or_at_a_time_of_day_three_a_day(mine: tuple[str, Subscription]) -> None:
     path, row = mine
     assert "on its way" in post(path, action="test", subscription=row.uid).content.decode()
