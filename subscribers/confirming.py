@@ -16,6 +16,7 @@ from subscribers.models import (
     Role,
     State,
     Subscription,
+    Suppression,
 )
 
 CODE_TRIES_MAX = 5
@@ -99,6 +100,11 @@ def _activate(letter: Letter, now: datetime) -> None:
         address_hash=row.address_hash, role=Role.SUBSCRIBER, consents__at=letter.created_at
     )
     pks = [row.pk, *asked.values_list("pk", flat=True)]
-    Subscription.objects.filter(pk__in=pks, state=State.PENDING).update(
-        state=State.ACTIVE, confirmed_at=now
-    )
+    waiting = Subscription.objects.select_for_update().filter(pk__in=pks, state=State.PENDING)
+    channels = {each.pk: each.channel for each in waiting}
+    Subscription.objects.filter(pk__in=channels).update(state=State.ACTIVE, confirmed_at=now)
+    # Who once ended the calls and asks for them again has said so now. The letter's own channel was looked at when it was written,
+    # and what a provider says (a dead number) is not the owner's to take back.
+    Suppression.objects.filter(
+        channel__in=set(channels.values()) - {row.channel}, address_hash=row.address_hash, by_owner=True
+    ).delete()  # fmt: skip
