@@ -75,6 +75,13 @@ def again(row: Subscription) -> Subscription:
 def owner(address_hash: str) -> Subscriber | None:
     """Return the person whom an address belongs to: text messages and calls of one number are one person's."""
     row = standing(Role.SUBSCRIBER).filter(address_hash=address_hash).order_by("id").first()
+    return prover(address_hash) or (row.subscriber if row else None)
+
+
+def prover(address_hash: str) -> Subscriber | None:
+    """Return who has confirmed an address, on whichever channel."""
+    rows = standing(Role.SUBSCRIBER).filter(address_hash=address_hash, state=State.ACTIVE)
+    row = rows.order_by("id").first()
     return row.subscriber if row else None
 
 
@@ -89,11 +96,10 @@ def standing_or_new(
     source: str,
     now: datetime,
     *,
-    person: Subscriber | None = None,
     wake_me: bool = False,
     only_incidents: bool = False,
 ) -> Subscription:
-    """Return the locked row of this address; a new one is pending, and belongs to `person` or to whom its address does."""
+    """Return the locked row of this address; a new one is pending, and belongs to whom its address does."""
     rows = standing(Role.SUBSCRIBER).filter(channel=channel, address_hash=hash_of(kind, address))
     # The lock makes two requests for one address count each other's letters.
     locked = rows.select_for_update(of=("self",)).select_related("subscriber")
@@ -109,7 +115,7 @@ def standing_or_new(
                 state=State.PENDING,
                 source=source,
                 now=now,
-                person=person or owner(hash_of(kind, address)),
+                person=owner(hash_of(kind, address)),
                 wake_me=wake_me,
                 only_incidents=only_incidents,
             )

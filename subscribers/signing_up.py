@@ -7,7 +7,7 @@ from django.db import transaction
 
 from incidents.models import Component
 from subscribers.addressing import cleaned, hash_of, kind_of
-from subscribers.letters import may_write, write_letter
+from subscribers.letters import ask_owner, may_write, write_letter
 from subscribers.models import LetterKind, State, Subscriber
 from subscribers.rows import choose, record_consent, standing_or_new
 
@@ -34,7 +34,7 @@ def subscribe(
     With `only_incidents` a new address hears of what it will follow and of nothing else, and one that is here keeps its choice.
 
     Returns nothing on purpose: an unknown address gets a confirmation, a subscribed one a manage link, one that said stop
-    nothing. `person` takes a new address in; `also` names further channels of the same address, which the same answer
+    nothing. `person` takes the address in once it is confirmed; `also` names further channels of the same address, which the same answer
     confirms. Raises BadAddress, NotOffered.
     """
     kind = kind_of(channel)
@@ -43,8 +43,8 @@ def subscribe(
         return
     rows = [
         standing_or_new(
-            name, kind, address, source, now, person=person, wake_me=wake_me, only_incidents=only_incidents
-        )  # fmt: skip
+            name, kind, address, source, now, wake_me=wake_me, only_incidents=only_incidents
+        )
         for name in (channel, *also)
         if kind_of(name) is kind
     ]
@@ -58,7 +58,7 @@ def subscribe(
         else:
             choose(row, components, language=language, time_zone=time_zone, wake_me=wake_me)
     # The first channel carries the question, also when only a further one is new.
-    if write_letter(asked[0], kind=LetterKind.CONFIRM, now=now):
+    if ask_owner(asked[0], now=now, person=person):
         # One proof for each letter at most: a stranger's repeated clicks must not fill the table.
         for row in asked:
             record_consent(row, text=consent_text, source=source, network=network_hash, now=now)

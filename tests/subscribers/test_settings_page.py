@@ -179,8 +179,11 @@ def test_a_further_way_belongs_to_the_same_person_and_may_be_tried_first(
 ) -> None:
     path, row = mine
     assert "on its way" in post(path, action="add", address=PHONE, channel="").content.decode()
+    letter = Letter.objects.get(subscription__channel="sms")
+    assert letter.subscription.state == State.PENDING
+    confirm(letter)
     text = Subscription.objects.get(channel="sms")
-    assert (text.subscriber_id, text.state) == (row.subscriber_id, State.PENDING)
+    assert (text.subscriber_id, text.state) == (row.subscriber_id, State.ACTIVE)
     post(path, action="up", subscription=text.uid)
     order = Subscription.objects.order_by("position").values_list("channel", flat=True)
     assert list(order) == ["sms", "email"]
@@ -191,13 +194,14 @@ def test_a_further_contact_is_asked_first_and_hears_nothing_else(
 ) -> None:
     path, row = mine
     post(path, action="contact", name="Grandmother", address=PHONE)
-    contact = Contact.objects.get()
-    asked = contact.subscription
-    assert (contact.person_id, asked.state, asked.only_incidents) == (row.subscriber_id, State.PENDING, True)  # fmt: skip
+    letter = Letter.objects.get(subscription__channel="voice")
+    asked = letter.subscription
+    assert (asked.state, asked.only_incidents, asked.wake_me) == (State.PENDING, True, True)
     assert asked.subscriber_id != row.subscriber_id
     assert contacts.ready(row.subscriber) == []
-    letter = Letter.objects.get(subscription=asked)
     assert services.confirm_code(phone=PHONE, code=services.letter_code(letter), now=NOW)
+    contact = Contact.objects.get()
+    assert (contact.person_id, contact.subscription_id) == (row.subscriber_id, asked.pk)
     assert [one.pk for one in contacts.ready(row.subscriber)] == [contact.pk]
     assert "Grandmother" in Client().get(path).content.decode()
     post(path, action="drop-contact", contact=str(contact.pk))
