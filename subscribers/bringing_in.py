@@ -234,29 +234,42 @@ def _take(ready: Sequence[_Ready], source: str, now: datetime, listed: ListRun |
 Keys = tuple[str, str]  # channel and address hash
 
 
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """Whose an address is, and what is the same on all their rows."""
+
+    person: int
+    discreet: bool = False
+    paused_until: datetime | None = None
+
+
 def _known(
     hashes: Sequence[str],
-) -> tuple[dict[Keys, tuple[int, str]], dict[Keys, datetime | None], dict[str, int]]:
-    """Return what stands (row id, state), who left when, and whose an address is (hash -> person)."""
+) -> tuple[dict[Keys, tuple[int, str]], dict[Keys, datetime | None], dict[str, _Owner]]:
+    """Return what stands (row id, state), who left when, and whose an address is."""
     standing: dict[Keys, tuple[int, str]] = {}
     gone: dict[Keys, datetime | None] = {}
-    owners: dict[str, int] = {}
+    owners: dict[str, _Owner] = {}
     rows = Subscription.objects.filter(role=Role.SUBSCRIBER, address_hash__in=hashes)
     # "active" stands before "pending": whoever confirmed an address owns it.
-    for pk, channel, hashed, state, gone_at, run, person in rows.order_by(
+    columns = ("pk", "channel", "address_hash", "state", "gone_at", "list_run")
+    shared = ("subscriber", "discreet", "paused_until")
+    for pk, channel, hashed, state, gone_at, run, *whose in rows.order_by(
         "state", "id"
-    ).values_list("pk", "channel", "address_hash", "state", "gone_at", "list_run", "subscriber"):
+    ).values_list(*columns, *shared):
         if state == State.GONE:
             if run == DROPPED:
                 continue  # its list gave it up, not its owner
             gone[channel, hashed] = gone_at
         else:
             standing[channel, hashed] = (pk, state)
-            owners.setdefault(hashed, person)
+            owners.setdefault(hashed, _Owner(*whose))
     return standing, gone, owners
 
 
-def _new_people(entries: Sequence[_Ready], owners: dict[str, int], now: datetime) -> dict[str, int]:
+def _new_people(
+    entries: Sequence[_Ready], owners: dict[str, _Owner], now: datetime
+) -> dict[str, _Owner]:
     """Make a person for each address that is nobody's yet: text messages and calls of one number are one person's."""
     people: dict[str, Subscriber] = {}
     for entry in entries:
@@ -265,12 +278,12 @@ def _new_people(entries: Sequence[_Ready], owners: dict[str, int], now: datetime
                 language=entry.row.language or "en", time_zone=entry.row.time_zone, created_at=now
             )
     Subscriber.objects.bulk_create(people.values())
-    return {hashed: person.pk for hashed, person in people.items()}
+    return {hashed: _Owner(person.pk) for hashed, person in people.items()}
 
 
 def _insert(
     entries: Sequence[_Ready],
-    owners: dict[str, int],
+    owners: dict[str, _Owner],
     source: str,
     now: datetime,
     listed: ListRun | None,
@@ -278,7 +291,9 @@ def _insert(
     people = owners | _new_people(entries, owners, now)
     subscriptions = Subscription.objects.bulk_create(
         Subscription(
-            subscriber_id=people[entry.hashed],
+            subscriber_id=people[entry.hashed].person,
+            discreet=people[entry.hashed].discreet,
+            paused_until=people[entry.hashed].paused_until,
             channel=entry.row.channel,
             address_sealed=addresses.seal(entry.address, settings.FIELD_KEYS),
             address_hash=entry.hashed,

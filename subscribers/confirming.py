@@ -23,7 +23,7 @@ from subscribers.models import (
     Subscription,
     Suppression,
 )
-from subscribers.rows import owner, prover
+from subscribers.rows import owner, prover, shared
 
 CODE_TRIES_MAX = 5
 LETTERS_OF_A_NUMBER_MAX = 20  # open confirmations of one number that a typed code is held against
@@ -135,8 +135,10 @@ def _activate(letter: Letter, now: datetime) -> None:
 
 
 def _hand_over(rows: Sequence[Subscription], person: Subscriber) -> None:
-    """Give rows to a person; who was only made for them goes."""
-    Subscription.objects.filter(pk__in=[row.pk for row in rows]).update(subscriber=person)
+    """Give rows to a person, to be told as on their others; who was only made for them goes."""
+    Subscription.objects.filter(pk__in=[row.pk for row in rows]).update(
+        subscriber=person, **shared(person)
+    )
     former = {row.subscriber_id for row in rows}
     Subscriber.objects.filter(pk__in=former, subscriptions__isnull=True).delete()
 

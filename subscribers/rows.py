@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 from zoneinfo import available_timezones
 
 from django.conf import settings
@@ -144,7 +145,17 @@ def new(
         source=source[:32],
         created_at=now,
         confirmed_at=confirmed_at,
+        **(shared(person) if person else {}),
     )
+
+
+def shared(person: Subscriber) -> dict[str, Any]:
+    """Return the fields that are the same on all rows of a person, for a further one."""
+    rows = list(person.subscriptions.exclude(state=State.GONE)[:ROWS_OF_A_PERSON_MAX])
+    return {
+        "discreet": any(row.discreet for row in rows),
+        "paused_until": max((row.paused_until for row in rows if row.paused_until), default=None),
+    }
 
 
 def choose(

@@ -192,6 +192,16 @@ def test_texts_and_calls_of_one_number_are_one_persons(
     assert Subscriber.objects.count() == 2
 
 
+def test_calls_brought_in_later_are_as_discreet_as_the_texts(
+    tmp_path: Path, components: dict[str, Component]
+) -> None:
+    bring(tmp_path, f"sms,{PHONE},,,,,{WITH_CONSENT}")
+    Subscription.objects.update(discreet=True, paused_until=NOW)
+    bring(tmp_path, f"voice,{PHONE},,,,yes,{WITH_CONSENT}")
+    habits = Subscription.objects.values_list("discreet", "paused_until")
+    assert list(habits) == [(True, NOW)] * 2
+
+
 def test_who_left_is_not_brought_back_by_an_old_list(
     tmp_path: Path, components: dict[str, Component]
 ) -> None:

@@ -189,6 +189,22 @@ def test_a_further_way_belongs_to_the_same_person_and_may_be_tried_first(
     assert list(order) == ["sms", "email"]
 
 
+def test_a_further_way_is_as_discreet_and_as_paused_as_the_others(
+    mine: tuple[str, Subscription],
+) -> None:
+    path, row = mine
+    post(path, action="habits", language="en", discreet="on")
+    post(path, action="pause", days="7")
+    row.refresh_from_db()
+    post(path, action="add", address=PHONE, channel="")
+    confirm(Letter.objects.get(subscription__channel="sms"))
+    # Calls to a number that is theirs already.
+    services.subscribe(channel="voice", address=PHONE, now=NOW)
+    habits = Subscription.objects.values_list("discreet", "paused_until")
+    assert list(habits) == [(True, row.paused_until)] * 3
+    assert row.paused_until is not None
+
+
 def test_a_further_contact_is_asked_first_and_hears_nothing_else(
     mine: tuple[str, Subscription],
 ) -> None:
