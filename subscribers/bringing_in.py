@@ -138,6 +138,8 @@ def _ready(row: Incoming, slugs: dict[str, Component], now: datetime) -> _Ready:
             else ("consent_source", "consent_at")
         )
         raise ValueError(f"{given} is given but {missing} is empty; a consent needs both.")
+    if "\0" in row.consent_source:
+        raise ValueError("consent_source holds a NUL character; remove it.")
     if kind is Kind.PHONE and not row.consent_at:
         raise ValueError("A telephone number needs consent_source and consent_at; both are empty.")
     if row.basis is not Basis.CONSENT:
@@ -192,7 +194,7 @@ def _take(ready: Sequence[_Ready], source: str, now: datetime, listed: ListRun |
     """Write one chunk inside the caller's transaction and return its counts."""
     counts = BroughtIn()
     hashes = [entry.hashed for entry in ready]
-    standing, gone = _known(hashes)
+    standing, gone, owners = _known(hashes)
     stopped = set(
         Suppression.objects.filter(address_hash__in=hashes, by_owner=True).values_list(
             "channel", "address_hash"
@@ -218,7 +220,7 @@ def _take(ready: Sequence[_Ready], source: str, now: datetime, listed: ListRun |
             new.append(entry)
             counts.added += bool(entry.row.consent_at)
             counts.waiting += not entry.row.consent_at
-    _insert(new, source, now, listed)
+    _insert(new, owners, source, now, listed)
     if listed:
         Subscription.objects.filter(list_name=listed.name, address_hash__in=hashes).exclude(
             state=State.GONE
@@ -232,35 +234,66 @@ def _take(ready: Sequence[_Ready], source: str, now: datetime, listed: ListRun |
 Keys = tuple[str, str]  # channel and address hash
 
 
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """Whose an address is, and what is the same on all their rows."""
+
+    person: int
+    discreet: bool = False
+    paused_until: datetime | None = None
+
+
 def _known(
     hashes: Sequence[str],
-) -> tuple[dict[Keys, tuple[int, str]], dict[Keys, datetime | None]]:
-    """Return what stands (row id, state) and who left when."""
+) -> tuple[dict[Keys, tuple[int, str]], dict[Keys, datetime | None], dict[str, _Owner]]:
+    """Return what stands (row id, state), who left when, and whose an address is."""
     standing: dict[Keys, tuple[int, str]] = {}
     gone: dict[Keys, datetime | None] = {}
-    rows = Subscription.objects.filter(role=Role.SUBSCRIBER, address_hash__in=hashes).order_by("id")
-    for pk, channel, hashed, state, gone_at, run in rows.values_list(
-        "pk", "channel", "address_hash", "state", "gone_at", "list_run"
-    ):
+    owners: dict[str, _Owner] = {}
+    rows = Subscription.objects.filter(role=Role.SUBSCRIBER, address_hash__in=hashes)
+    # "active" stands before "pending": whoever confirmed an address owns it.
+    columns = ("pk", "channel", "address_hash", "state", "gone_at", "list_run")
+    shared = ("subscriber", "discreet", "paused_until")
+    for pk, channel, hashed, state, gone_at, run, *whose in rows.order_by(
+        "state", "id"
+    ).values_list(*columns, *shared):
         if state == State.GONE:
             if run == DROPPED:
                 continue  # its list gave it up, not its owner
             gone[channel, hashed] = gone_at
         else:
             standing[channel, hashed] = (pk, state)
-    return standing, gone
+            owners.setdefault(hashed, _Owner(*whose))
+    return standing, gone, owners
 
 
-def _insert(entries: Sequence[_Ready], source: str, now: datetime, listed: ListRun | None) -> None:
-    people = Subscriber.objects.bulk_create(
-        Subscriber(
-            language=entry.row.language or "en", time_zone=entry.row.time_zone, created_at=now
-        )
-        for entry in entries
-    )
+def _new_people(
+    entries: Sequence[_Ready], owners: dict[str, _Owner], now: datetime
+) -> dict[str, _Owner]:
+    """Make a person for each address that is nobody's yet: text messages and calls of one number are one person's."""
+    people: dict[str, Subscriber] = {}
+    for entry in entries:
+        if entry.hashed not in owners and entry.hashed not in people:
+            people[entry.hashed] = Subscriber(
+                language=entry.row.language or "en", time_zone=entry.row.time_zone, created_at=now
+            )
+    Subscriber.objects.bulk_create(people.values())
+    return {hashed: _Owner(person.pk) for hashed, person in people.items()}
+
+
+def _insert(
+    entries: Sequence[_Ready],
+    owners: dict[str, _Owner],
+    source: str,
+    now: datetime,
+    listed: ListRun | None,
+) -> None:
+    people = owners | _new_people(entries, owners, now)
     subscriptions = Subscription.objects.bulk_create(
         Subscription(
-            subscriber=person,
+            subscriber_id=people[entry.hashed].person,
+            discreet=people[entry.hashed].discreet,
+            paused_until=people[entry.hashed].paused_until,
             channel=entry.row.channel,
             address_sealed=addresses.seal(entry.address, settings.FIELD_KEYS),
             address_hash=entry.hashed,
@@ -277,7 +310,7 @@ def _insert(entries: Sequence[_Ready], source: str, now: datetime, listed: ListR
             created_at=now,
             confirmed_at=now if entry.row.consent_at else None,
         )
-        for entry, person in zip(entries, people, strict=True)
+        for entry in entries
     )
     pairs = list(zip(entries, subscriptions, strict=True))
     choice = Subscription.components.through

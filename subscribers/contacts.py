@@ -4,10 +4,12 @@ from datetime import datetime
 
 from django.db import transaction
 
-from subscribers import leaving, services
-from subscribers.models import Contact, State, Subscriber, Subscription
+from subscribers import leaving
+from subscribers.addressing import cleaned, hash_of, kind_of
+from subscribers.letters import may_write, write_letter
+from subscribers.models import CONTACTS_MAX, Contact, Invitation, LetterKind, State, Subscriber
+from subscribers.rows import choose, record_consent, standing_or_new
 
-CONTACTS_MAX = 5  # communication.md §3.6: the ladder stops after four calls anyway
 NAME_CHARS_MAX = 80
 
 
@@ -29,30 +31,24 @@ def name_contact(
 ) -> None:
     """Ask the owner of `address` whether they will be called when `person` does not answer.
 
-    Their subscription hears nothing else. One who is subscribed already is asked by nobody again: they confirmed calls, and
-    see on their own page whose contact they are. Raises BadAddress, NotOffered, TooManyContacts.
+    A new address hears nothing else; one that is here keeps its choice, and is asked all the same: the list must not tell who
+    is known. Raises BadAddress, NotOffered, TooManyContacts.
     """
     if person.contacts.count() >= CONTACTS_MAX:
         raise TooManyContacts(f"At most {CONTACTS_MAX} further contacts can be named.")
-    is_new = services.find(channel=channel, address=address) is None
-    services.subscribe(
-        channel=channel, address=address, language=language, wake_me=True, source="contact",
-        consent_text=consent_text, network_hash=network_hash, now=now,
-    )  # fmt: skip
-    row = services.find(channel=channel, address=address)
-    if row is None:
-        return  # its owner said stop
-    if is_new:
-        Subscription.objects.filter(pk=row.pk).update(only_incidents=True, every_component=False)
-    Contact.objects.get_or_create(
-        person=person,
-        subscription=row,
-        defaults={
-            "name": name[:NAME_CHARS_MAX],
-            "position": person.contacts.count(),
-            "created_at": now,
-        },
-    )
+    kind = kind_of(channel)
+    address = cleaned(channel, address)
+    if not may_write(channel, hash_of(kind, address), now):
+        return
+    row = standing_or_new(channel, kind, address, "contact", now, wake_me=True, only_incidents=True)
+    if row.state == State.PENDING:
+        choose(row, None, language=language, time_zone=None, wake_me=None)
+    letter = write_letter(row, kind=LetterKind.CONFIRM, now=now)
+    if letter:
+        Invitation.objects.create(
+            letter=letter, person=person, as_contact=True, name=name[:NAME_CHARS_MAX]
+        )
+        record_consent(row, text=consent_text, source="contact", network=network_hash, now=now)
 
 
 @transaction.atomic

@@ -35,7 +35,7 @@ def follow(
         else:
             services.subscribe(
                 channel=channel, address=address, source=source, language=language, consent_text=consent_text,
-                network_hash=network_hash, now=now,
+                network_hash=network_hash, only_incidents=True, now=now,
             )  # fmt: skip
         row = services.find(channel=channel, address=address)
     if row is None:

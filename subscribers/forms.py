@@ -207,7 +207,7 @@ class AddressForm(forms.Form):
         """Return the channel that an address looks like, "" for one that is not offered."""
         kind = services.kind_typed(address)
         if kind is Kind.URL:
-            host = urlsplit(address).hostname or ""
+            host = _host(address)
             named = (
                 name for name, hosts in addresses.HOSTS.items() if addresses.is_of(host, hosts)
             )
@@ -328,6 +328,13 @@ class ContactForm(AddressForm):
         else:
             self.check_address(channel, self.cleaned_data["address"])
         return self.cleaned_data
+
+
+def _host(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""  # no address of the web, as check_address then says
 
 
 def _checked(text: str, check: Callable[[str], None], sentence: str) -> str:

@@ -99,6 +99,7 @@ def forget(subscription: Subscription, *, now: datetime) -> None:
     subscription.contact_of.all().delete()
     person = subscription.subscriber
     person.contacts.all().delete()
+    person.invitations.all().delete()
     Subscriber.objects.filter(pk=person.pk).update(
         time_zone="", language="en", quiet_from=None, quiet_until=None, wake_test_hour=None
     )

@@ -3,9 +3,12 @@
 from datetime import datetime, timedelta
 
 from incidents import doorbell
+from subscribers.links import CONFIRM_LIFETIME
 from subscribers.models import (
+    Invitation,
     Letter,
     LetterKind,
+    Subscriber,
     Subscription,
     Suppression,
 )
@@ -31,6 +34,29 @@ def write_letter(
         subscription=subscription, kind=kind, created_at=now, due_at=due_at
     )
     doorbell.ring_on_commit("letter")
+    return letter
+
+
+def ask_owner(
+    row: Subscription, *, now: datetime, person: Subscriber | None = None
+) -> Letter | None:
+    """Leave a letter that asks the owner of an address to confirm; None when it had its share of them today.
+
+    Confirmed, the row is `person`'s, on whose page it was asked for. When it is asked for elsewhere too, it is its owner's
+    alone, whichever of the letters they press: those look alike.
+    """
+    waiting = Letter.objects.filter(
+        kind=LetterKind.CONFIRM,
+        used_at__isnull=True,
+        created_at__gt=now - CONFIRM_LIFETIME,
+        subscription__address_hash=row.address_hash,
+    )
+    if person is None or waiting.exclude(invitation__person=person).exists():
+        Invitation.objects.filter(letter__in=waiting, as_contact=False).delete()
+        person = None
+    letter = write_letter(row, kind=LetterKind.CONFIRM, now=now)
+    if letter and person:
+        Invitation.objects.create(letter=letter, person=person)
     return letter
 
 

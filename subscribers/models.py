@@ -40,6 +40,7 @@ class Basis(StrEnum):
     LEGAL = "legal_obligation"
 
 
+CONTACTS_MAX = 5  # communication.md §3.6: the ladder stops after four calls anyway
 # How long a message may stay unanswered before the next channel: communication.md §3.6.
 FALLBACK_AFTER_S = 120
 
@@ -259,6 +260,24 @@ class Letter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.uid}"
+
+
+class Invitation(models.Model):
+    """A confirmation that was asked for on somebody's page: of a further way to reach them, or of a further contact.
+
+    Only once it was confirmed the address is theirs or a Contact; before, their page and export tell nothing of it, so that
+    nobody learns there which addresses are known, or holds the row of an address that is not theirs.
+    """
+
+    letter = models.OneToOneField(Letter, models.CASCADE, related_name="invitation")
+    person = models.ForeignKey(Subscriber, models.CASCADE, related_name="invitations")
+    as_contact = models.BooleanField(default=False)
+    name = models.CharField(
+        max_length=80, blank=True, default="", help_text="What they call the contact."
+    )
+
+    def __str__(self) -> str:
+        return f"invitation by {self.person_id}"
 
 
 class Ask(models.Model):

@@ -11,7 +11,7 @@ from incidents.models import Component
 from subscribers import addresses
 from subscribers.addresses import Kind
 from subscribers.addressing import WAKING_CHANNEL, hash_of
-from subscribers.letters import may_write, write_letter
+from subscribers.letters import ask_owner, may_write, write_letter
 from subscribers.models import FALLBACK_AFTER_S, LetterKind, State, Subscriber, Subscription
 from subscribers.rows import choose, of_address, record_consent
 
@@ -26,8 +26,10 @@ def ask_to_manage(*, address: str, now: datetime) -> None:
     rows.sort(key=lambda row: (row.channel == WAKING_CHANNEL, row.state != State.ACTIVE))
     for row in rows:
         if may_write(row.channel, row.address_hash, now):
-            is_active = row.state == State.ACTIVE
-            write_letter(row, kind=LetterKind.MANAGE if is_active else LetterKind.CONFIRM, now=now)
+            if row.state == State.ACTIVE:
+                write_letter(row, kind=LetterKind.MANAGE, now=now)
+            else:
+                ask_owner(row, now=now)
             return
 
 
@@ -84,10 +86,11 @@ def prefer(
 def wish(
     subscription: Subscription, wishes: Wishes, *, consent_text: str = "", now: datetime
 ) -> None:
-    """Change what one channel hears."""
+    """Change what one channel hears. Who hears of single incidents only is shown no parts: none chosen leaves them so."""
+    unasked = subscription.only_incidents and not wishes.components
     prefer(
         subscription,
-        components=wishes.components,
+        components=None if unasked else wishes.components,
         wake_me=wishes.wake_me,
         consent_text=consent_text,
         now=now,

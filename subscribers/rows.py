@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 from zoneinfo import available_timezones
 
 from django.conf import settings
@@ -75,6 +76,13 @@ def again(row: Subscription) -> Subscription:
 def owner(address_hash: str) -> Subscriber | None:
     """Return the person whom an address belongs to: text messages and calls of one number are one person's."""
     row = standing(Role.SUBSCRIBER).filter(address_hash=address_hash).order_by("id").first()
+    return prover(address_hash) or (row.subscriber if row else None)
+
+
+def prover(address_hash: str) -> Subscriber | None:
+    """Return who has confirmed an address, on whichever channel."""
+    rows = standing(Role.SUBSCRIBER).filter(address_hash=address_hash, state=State.ACTIVE)
+    row = rows.order_by("id").first()
     return row.subscriber if row else None
 
 
@@ -89,9 +97,10 @@ def standing_or_new(
     source: str,
     now: datetime,
     *,
-    person: Subscriber | None = None,
+    wake_me: bool = False,
+    only_incidents: bool = False,
 ) -> Subscription:
-    """Return the locked row of this address; a new one is pending, and belongs to `person` or to whom its address does."""
+    """Return the locked row of this address; a new one is pending, and belongs to whom its address does."""
     rows = standing(Role.SUBSCRIBER).filter(channel=channel, address_hash=hash_of(kind, address))
     # The lock makes two requests for one address count each other's letters.
     locked = rows.select_for_update(of=("self",)).select_related("subscriber")
@@ -107,7 +116,9 @@ def standing_or_new(
                 state=State.PENDING,
                 source=source,
                 now=now,
-                person=person or owner(hash_of(kind, address)),
+                person=owner(hash_of(kind, address)),
+                wake_me=wake_me,
+                only_incidents=only_incidents,
             )
     except IntegrityError:
         # Asked twice in one moment: the other request made it.
@@ -117,7 +128,7 @@ def standing_or_new(
 def new(
     channel: str, kind: Kind, address: str, *, role: Role, state: State, source: str, now: datetime,
     confirmed_at: datetime | None = None, label: str = "", position: int = 0, wake_me: bool = False,
-    person: Subscriber | None = None,
+    only_incidents: bool = False, person: Subscriber | None = None,
 ) -> Subscription:  # fmt: skip
     return Subscription.objects.create(
         subscriber=person or Subscriber.objects.create(created_at=now),
@@ -129,10 +140,22 @@ def new(
         label=label,
         position=position,
         wake_me=wake_me,
+        only_incidents=only_incidents,
+        every_component=not only_incidents,
         source=source[:32],
         created_at=now,
         confirmed_at=confirmed_at,
+        **(shared(person) if person else {}),
     )
+
+
+def shared(person: Subscriber) -> dict[str, Any]:
+    """Return the fields that are the same on all rows of a person, for a further one."""
+    rows = list(person.subscriptions.exclude(state=State.GONE)[:ROWS_OF_A_PERSON_MAX])
+    return {
+        "discreet": any(row.discreet for row in rows),
+        "paused_until": max((row.paused_until for row in rows if row.paused_until), default=None),
+    }
 
 
 def choose(

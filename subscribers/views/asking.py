@@ -112,9 +112,9 @@ def _form(
     picked = typed.get("channel", "")
     errors = first_errors(form) if form.is_bound else {}
     can_wake = services.WAKING_CHANNEL in form.offered
-    incident = Incident.objects.filter(
-        uid=typed.get("incident", ""), published_at__isnull=False
-    ).first()
+    # PostgreSQL takes no NUL; without it an id is as unknown.
+    uid = typed.get("incident", "").replace("\0", "")
+    incident = Incident.objects.filter(uid=uid, published_at__isnull=False).first()
     return frame.page(
         "subscribe.html",
         status=status,

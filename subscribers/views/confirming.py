@@ -6,7 +6,7 @@ from django.utils.translation import gettext
 
 from subscribers import addresses, services
 from subscribers.addresses import BadAddress
-from subscribers.models import Letter, LetterKind, State, Subscription
+from subscribers.models import Invitation, Letter, LetterKind, State, Subscription
 from subscribers.views import frame, shown
 
 
@@ -22,7 +22,9 @@ def confirm(request: HttpRequest, token: str) -> HttpResponse:
             subscription = letter.subscription
     except services.DeadLink as error:
         return frame.dead(error, retry="/subscribe", retry_label=gettext("Subscribe again"))
-    return _subscribed(subscription, letter if request.method == "POST" else None)
+    if request.method == "POST":
+        return _subscribed(subscription, letter)
+    return _asks(letter)
 
 
 @frame.guarded
@@ -36,10 +38,11 @@ def confirm_code(request: HttpRequest) -> HttpResponse:
     try:
         subscription = services.confirm_code(phone=phone, code=code, now=timezone.now())
         if subscription:
-            letter = (
-                subscription.letters.filter(kind=LetterKind.CONFIRM).order_by("-used_at").first()
-            )
-            return _subscribed(subscription, letter)
+            used = subscription.letters.filter(kind=LetterKind.CONFIRM, used_at__isnull=False)
+            letter = used.order_by("-used_at").first()
+            # A code is short: it opens the settings only to whom it made active just now.
+            is_first = letter is not None and letter.used_at == subscription.confirmed_at
+            return _subscribed(subscription, letter if is_first else None)
         field = "code"
         problem = gettext(
             "This code is wrong, used, or older than ten minutes. Type it again, or subscribe again for a new one."
@@ -52,8 +55,19 @@ def confirm_code(request: HttpRequest) -> HttpResponse:
     )
 
 
+def _asks(letter: Letter) -> HttpResponse:
+    """Ask, or say that it is active. Who is subscribed may still be asked whether they are somebody's contact."""
+    row = letter.subscription
+    named = Invitation.objects.filter(letter=letter, letter__used_at=None, as_contact=True).exists()
+    is_active = row.state == State.ACTIVE and not named
+    what = shown.row(row)
+    if named and (row.state == State.ACTIVE or row.only_incidents):
+        what |= {"is_contact": True, "is_only_incidents": True}
+    return frame.page("confirm.html", language=row.language, row=what, is_active=is_active)
+
+
 def _subscribed(subscription: Subscription, letter: Letter | None) -> HttpResponse:
-    """Say that it is active, or ask. Who has just confirmed may go on to the settings without another letter."""
+    """Say that it is active. Who has just confirmed may go on to the settings without another letter."""
     is_active = subscription.state == State.ACTIVE
     return frame.page(
         "confirm.html",

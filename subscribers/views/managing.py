@@ -24,7 +24,7 @@ from subscribers.forms import (
     impacts,
     wake_text,
 )
-from subscribers.models import LetterKind, Subscription
+from subscribers.models import CONTACTS_MAX, LetterKind, Subscription
 from subscribers.views import frame, shown
 from subscribers.views.asking import calling_number
 
@@ -144,7 +144,7 @@ class _Desk:
         )  # fmt: skip
 
     def _contact(self) -> Said:
-        if self.person.contacts.count() >= contacts.CONTACTS_MAX:
+        if self.person.contacts.count() >= CONTACTS_MAX:
             return "", {"contact-address": gettext("At most five further contacts can be named.")}
         form = ContactForm(self.request.POST, offered=services.offered())
         if not form.is_valid():

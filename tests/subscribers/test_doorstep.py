@@ -12,7 +12,7 @@ from pytest_django.fixtures import Settings
 from incidents.models import Component
 from subscribers import addresses, doorstep, gate, limits, services
 from subscribers.addresses import Kind
-from subscribers.models import Ask, Letter, LetterKind, State, Subscription
+from subscribers.models import Ask, Letter, LetterKind, State, Subscription, Suppression
 from subscribers.services import TooManyAsks
 from subscribers.views import frame
 from tests.subscribers.conftest import FOLLOWER, NOW, PHONE, Pending
@@ -214,6 +214,68 @@ def test_a_strangers_earlier_wish_is_not_confirmed_along(components: Components)
     letter = Letter.objects.get(subscription__channel="sms")
     assert services.confirm_code(phone=PHONE, code=services.letter_code(letter), now=NOW)
     assert Subscription.objects.get(channel="voice").state == State.PENDING
+
+
+def _wake(now: datetime) -> Letter:
+    """Ask to be woken: a text message carries the code for the calls too."""
+    wish = doorstep.Wish(
+        do="subscribe", channel="sms", also=("voice",), address=PHONE, wake_me=True, consent_text="I ask."
+    )  # fmt: skip
+    doorstep.ask(wish, kind=Kind.PHONE, network_hash="n", has_worked=True, now=now)
+    doorstep.answer(now)
+    return Letter.objects.order_by("-id")[0]
+
+
+def _suppressed() -> list[str]:
+    return sorted(Suppression.objects.values_list("channel", flat=True))
+
+
+def test_who_pressed_nine_and_asks_to_be_woken_again_is_called_again(
+    components: Components,
+) -> None:
+    hashed = services.hash_of(Kind.PHONE, PHONE)
+    services.suppress(
+        channel="voice", address_hash=hashed, reason="pressed 9", by_owner=True, now=NOW
+    )
+    letter = _wake(NOW)
+    assert _suppressed() == ["voice"]
+    assert services.confirm_code(phone=PHONE, code=services.letter_code(letter), now=NOW)
+    assert Subscription.objects.get(channel="voice").state == State.ACTIVE
+    assert _suppressed() == []
+
+
+@pytest.mark.parametrize(
+    ("channel", "by_owner", "asks_for_calls"),
+    [
+        pytest.param("voice", False, True, id="its provider says that it is dead"),
+        pytest.param("voice", True, False, id="calls were not asked for"),
+        pytest.param("email", True, True, id="another channel"),
+    ],
+)
+def test_confirming_lifts_no_other_word(
+    components: Components, channel: str, by_owner: bool, asks_for_calls: bool
+) -> None:
+    hashed = services.hash_of(Kind.PHONE, PHONE)
+    services.suppress(channel=channel, address_hash=hashed, reason="no", by_owner=by_owner, now=NOW)
+    if asks_for_calls:
+        letter = _wake(NOW)
+    else:
+        ask(PHONE)
+        doorstep.answer(NOW)
+        letter = Letter.objects.get()
+    assert services.confirm_code(phone=PHONE, code=services.letter_code(letter), now=NOW)
+    assert _suppressed() == [channel]
+
+
+def test_who_ends_the_calls_before_confirming_is_not_called(components: Components) -> None:
+    letter = _wake(NOW)
+    hashed = services.hash_of(Kind.PHONE, PHONE)
+    services.suppress(
+        channel="voice", address_hash=hashed, reason="pressed 9", by_owner=True, now=NOW
+    )
+    assert services.confirm_code(phone=PHONE, code=services.letter_code(letter), now=NOW)
+    assert Subscription.objects.get(channel="voice").state == State.GONE
+    assert _suppressed() == ["voice"]
 
 
 # --- the gate -----------------------------------------------------------------------------------------

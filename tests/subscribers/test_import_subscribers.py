@@ -83,6 +83,7 @@ def _everything() -> list[object]:
         pytest.param("email,a@example.org", "2 fields", id="too few fields"),
         pytest.param("email,a@example.org,,,,,,,", "9 fields", id="too many fields"),
         pytest.param('email,"a@example.org\nBcc: b@example.org",,,,,,', "invisible", id="a header smuggled in"),
+        pytest.param("email,b@example.org,,,,,fo\0rm,2019-12-01", "NUL", id="a NUL in the consent"),
         pytest.param("email,=cmd()@example.org,,,,,,", "before the @", id="a formula"),
     ],
 )  # fmt: skip
@@ -172,6 +173,33 @@ def test_the_same_address_twice_in_a_file_comes_in_once(
 ) -> None:
     bring(tmp_path, GOOD, GOOD.replace("a@example.org", "A@Example.ORG"))
     assert Subscription.objects.count() == 1
+
+
+def test_texts_and_calls_of_one_number_are_one_persons(
+    tmp_path: Path, components: dict[str, Component]
+) -> None:
+    """Who answers OK to the text is not called as well: the ladder asks whose they are."""
+    other = PHONE.replace("0123", "0124")
+    bring(
+        tmp_path,
+        f"sms,{PHONE},,,,,{WITH_CONSENT}",
+        f"voice,{PHONE},,,,yes,{WITH_CONSENT}",
+        f"sms,{other},,,,,{WITH_CONSENT}",
+    )
+    bring(tmp_path, f"voice,{other},,,,yes,{WITH_CONSENT}")
+    rows = Subscription.objects.values_list("address_hash", "subscriber")
+    assert (len(rows), len(set(rows))) == (4, 2)
+    assert Subscriber.objects.count() == 2
+
+
+def test_calls_brought_in_later_are_as_discreet_as_the_texts(
+    tmp_path: Path, components: dict[str, Component]
+) -> None:
+    bring(tmp_path, f"sms,{PHONE},,,,,{WITH_CONSENT}")
+    Subscription.objects.update(discreet=True, paused_until=NOW)
+    bring(tmp_path, f"voice,{PHONE},,,,yes,{WITH_CONSENT}")
+    habits = Subscription.objects.values_list("discreet", "paused_until")
+    assert list(habits) == [(True, NOW)] * 2
 
 
 def test_who_left_is_not_brought_back_by_an_old_list(

@@ -228,6 +228,40 @@ def test_a_forged_forwarded_header_does_not_make_another_network(
     assert response.status_code == 429
 
 
+@pytest.mark.parametrize(
+    "field", ["incident", "address", "channel", "want", "components", "time_zone", "language"]
+)
+def test_a_nul_is_a_mistake_and_no_error(
+    client: Client, components: Components, field: str
+) -> None:
+    assert client.get("/subscribe", {field: "\0"}).status_code == 200
+    typed = {"channel": "email", "address": FOLLOWER, field: "a\0b"}
+    assert client.post("/subscribe", typed).status_code in (422, 200)
+    assert client.post("/manage", typed).status_code in (422, 200)
+    assert client.post("/confirm", {"phone": "\0", "code": "\0"}).status_code == 422
+
+
+@pytest.mark.parametrize("action", ["save", "add", "contact", "habits", "drop-contact", "test"])
+def test_a_nul_changes_no_settings(client: Client, manage_path: str, action: str) -> None:
+    call = Subscription.objects.get(channel="voice")
+    names = (
+        "address",
+        "name",
+        "channel",
+        "components",
+        "contact",
+        "at",
+        "language",
+        "time_zone",
+        "least_impact",
+    )
+    for uid in ("\0", call.uid):
+        typed = {"action": action, "subscription": uid, **dict.fromkeys(names, "a\0b")}
+        assert client.post(manage_path, typed).status_code in (422, 200)
+    assert client.get("/manage/%00").status_code == 404
+    assert client.get("/unsubscribe/%00").status_code == 404
+
+
 # --- confirm ------------------------------------------------------------------------------------
 
 

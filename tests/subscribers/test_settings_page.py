@@ -68,6 +68,17 @@ def test_a_mail_wakes_nobody_and_what_was_typed_is_kept(components: Components) 
     assert not Ask.objects.exists()
 
 
+@pytest.mark.parametrize("address", ["https://[x", "https://x:99999/", "https://"])
+def test_what_is_no_address_of_the_web_is_said_in_a_sentence(
+    mine: tuple[str, Subscription], address: str
+) -> None:
+    said = "not an address of the web"
+    page = post("/subscribe", want="tell", address=address)
+    assert (page.status_code, said in page.content.decode()) == (422, True)
+    page = post(mine[0], action="add", address=address)
+    assert (page.status_code, said in page.content.decode()) == (422, True)
+
+
 def test_who_fills_in_the_hidden_field_is_thanked_and_forgotten(components: Components) -> None:
     person = post("/subscribe", want="tell", address=FOLLOWER)
     machine = post("/subscribe", want="tell", address="bot@example.org", website="http://spam")
@@ -168,11 +179,30 @@ def test_a_further_way_belongs_to_the_same_person_and_may_be_tried_first(
 ) -> None:
     path, row = mine
     assert "on its way" in post(path, action="add", address=PHONE, channel="").content.decode()
+    letter = Letter.objects.get(subscription__channel="sms")
+    assert letter.subscription.state == State.PENDING
+    confirm(letter)
     text = Subscription.objects.get(channel="sms")
-    assert (text.subscriber_id, text.state) == (row.subscriber_id, State.PENDING)
+    assert (text.subscriber_id, text.state) == (row.subscriber_id, State.ACTIVE)
     post(path, action="up", subscription=text.uid)
     order = Subscription.objects.order_by("position").values_list("channel", flat=True)
     assert list(order) == ["sms", "email"]
+
+
+def test_a_further_way_is_as_discreet_and_as_paused_as_the_others(
+    mine: tuple[str, Subscription],
+) -> None:
+    path, row = mine
+    post(path, action="habits", language="en", discreet="on")
+    post(path, action="pause", days="7")
+    row.refresh_from_db()
+    post(path, action="add", address=PHONE, channel="")
+    confirm(Letter.objects.get(subscription__channel="sms"))
+    # Calls to a number that is theirs already.
+    services.subscribe(channel="voice", address=PHONE, now=NOW)
+    habits = Subscription.objects.values_list("discreet", "paused_until")
+    assert list(habits) == [(True, row.paused_until)] * 3
+    assert row.paused_until is not None
 
 
 def test_a_further_contact_is_asked_first_and_hears_nothing_else(
@@ -180,18 +210,55 @@ def test_a_further_contact_is_asked_first_and_hears_nothing_else(
 ) -> None:
     path, row = mine
     post(path, action="contact", name="Grandmother", address=PHONE)
-    contact = Contact.objects.get()
-    asked = contact.subscription
-    assert (contact.person_id, asked.state, asked.only_incidents) == (row.subscriber_id, State.PENDING, True)  # fmt: skip
+    letter = Letter.objects.get(subscription__channel="voice")
+    asked = letter.subscription
+    assert (asked.state, asked.only_incidents, asked.wake_me) == (State.PENDING, True, True)
     assert asked.subscriber_id != row.subscriber_id
     assert contacts.ready(row.subscriber) == []
-    letter = Letter.objects.get(subscription=asked)
     assert services.confirm_code(phone=PHONE, code=services.letter_code(letter), now=NOW)
+    contact = Contact.objects.get()
+    assert (contact.person_id, contact.subscription_id) == (row.subscriber_id, asked.pk)
     assert [one.pk for one in contacts.ready(row.subscriber)] == [contact.pk]
     assert "Grandmother" in Client().get(path).content.decode()
     post(path, action="drop-contact", contact=str(contact.pk))
     asked.refresh_from_db()
     assert asked.state == State.GONE
+
+
+def test_asked_twice_a_contact_still_hears_nothing_else(mine: tuple[str, Subscription]) -> None:
+    path, row = mine
+    for _ in range(2):
+        post(path, action="contact", name="Grandmother", address=PHONE)
+    asked = Subscription.objects.get(channel="voice")
+    assert (asked.only_incidents, asked.every_component) == (True, False)
+
+
+def test_a_contact_who_is_asked_changes_no_choice_of_its_owner(
+    mine: tuple[str, Subscription], components: Components
+) -> None:
+    """Somebody subscribed a number to one part and has not confirmed yet."""
+    services.subscribe(
+        channel="voice", address=PHONE, components=[components["login"]], wake_me=False, now=NOW
+    )
+    post(mine[0], action="contact", name="Grandmother", address=PHONE)
+    asked = Subscription.objects.get(channel="voice")
+    assert (asked.only_incidents, asked.every_component, asked.wake_me) == (False, False, False)
+    assert [component.slug for component in asked.components.all()] == ["login"]
+
+
+def test_asked_twice_a_follower_of_one_incident_still_hears_nothing_else(
+    components: Components,
+) -> None:
+    incident = world.incident(components["follow"])
+    for _ in range(2):
+        post("/subscribe", want="tell", address=FOLLOWER, incident=incident.uid)
+    row = Subscription.objects.get()
+    assert (row.only_incidents, row.every_component) == (True, False)
+    confirm(Letter.objects.order_by("-id")[0])
+    path = services.manage_url(Letter.objects.order_by("-id")[0].uid)
+    post(path.removeprefix(settings.SITE_URL), action="save", subscription=row.uid)
+    row.refresh_from_db()
+    assert (row.only_incidents, row.every_component) == (True, False)
 
 
 def test_a_test_now_or_at_a_time_of_day_three_a_day(mine: tuple[str, Subscription]) -> None:
