@@ -8,9 +8,10 @@ from django.conf import settings
 from django.test import Client
 from twilio.request_validator import RequestValidator
 
-from notifications import sending
+from notifications import hearing, sending
 from notifications.models import Delivery, DeliveryState, Reply, Turned, Wake
 from notifications.receipts import twilio
+from subscribers import services as people
 from subscribers.models import Letter, LetterKind, State, Subscription, Suppression
 from tests import world
 from tests.notifications.test_outbox import queue
@@ -277,11 +278,55 @@ def test_stop_ends_every_message_to_that_number_whoever_sends_it(words: str) -> 
     assert {row.channel for row in Suppression.objects.all()} == {"sms", "voice"}
 
 
-def test_start_allows_writing_again() -> None:
+@pytest.mark.parametrize("words", [["start"], ["stop!", "UNSTOP"], ["YES"]])
+def test_start_brings_back_what_stop_ended(words: list[str]) -> None:
+    world.person("sms", NUMBER)
+    world.person("voice", NUMBER, wake_me=True)
+    reply("STOP")
+    for word in words:
+        reply(word)
+    assert not Suppression.objects.exists()
+    queue(world.incident(world.component()))
+    assert {row.channel for row in Delivery.objects.all()} == {"sms", "voice"}
+
+
+def test_start_brings_nobody_back_who_left_by_themselves() -> None:
+    world.person("voice", NUMBER)
+    left = world.person("sms", NUMBER)
+    people.leave(left, now=datetime.now(UTC))
+    hashed = left.address_hash
+    hearing.stop(hashed, why="pressed 9", now=datetime.now(UTC), channels=("voice",))
+    reply("STOP")
+    reply("START")
+    assert not Suppression.objects.exists()
+    assert {row.state for row in Subscription.objects.all()} == {"gone"}
+
+
+def test_start_brings_nobody_back_whose_address_is_erased() -> None:
+    person = world.person("sms", NUMBER)
+    reply("STOP")
+    people.forget(person, now=datetime.now(UTC))
+    reply("START")
+    assert Subscription.objects.get().state == "gone"
+
+
+def test_start_brings_back_the_newest_and_a_wish_that_nobody_confirmed_gives_way() -> None:
+    newest = [world.person("sms", NUMBER) for _ in range(2) if reply("STOP")][-1]
+    reply("STOP")
+    people.subscribe(channel="sms", address=NUMBER, now=datetime.now(UTC))
+    for _ in range(2):
+        reply("START")
+    assert Subscription.objects.exclude(state="gone").get() == newest
+    newest.refresh_from_db()
+    assert (newest.state, newest.gone_at) == ("active", None)
+
+
+def test_start_leaves_a_new_subscription_as_it_is() -> None:
     world.person("sms", NUMBER)
     reply("STOP")
-    reply("start")
-    assert not Suppression.objects.exists()
+    chosen = world.person("sms", NUMBER)
+    reply("START")
+    assert Subscription.objects.exclude(state="gone").get() == chosen
 
 
 def test_ok_acknowledges_the_newest_alarm() -> None:
