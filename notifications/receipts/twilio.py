@@ -90,9 +90,12 @@ def reply(request: HttpRequest) -> HttpResponse:
     if not sid:
         raise TurnedAway(Why.UNREADABLE)
     helps = _helps(meaning, number_hash, now)
-    if not _keep(sid, number_hash, meaning, now, helped=helps):
-        return _answer()
-    _understand(meaning, number_hash, now)
+    with (
+        transaction.atomic()
+    ):  # taken and acted on, or neither: what Twilio says again is heard then
+        if not _keep(sid, number_hash, meaning, now, helped=helps):
+            return _answer()
+        _understand(meaning, number_hash, now)
     return _answer(_help_text(number_hash) if helps else "")
 
 

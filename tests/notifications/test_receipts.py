@@ -1,10 +1,13 @@
 """What Twilio calls back with, and people answer: every word, said twice, late, out of order, and by others."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from django.conf import settings
+from django.db import OperationalError, connection
 from django.test import Client
 from twilio.request_validator import RequestValidator
 
@@ -238,6 +241,26 @@ def test_a_reply_that_twilio_sends_again_at_once_is_taken_once() -> None:
     assert "Message" in reply("what?", sid="SM1")
     assert "Message" not in reply("what?", sid="SM1")
     assert Reply.objects.count() == 1
+
+
+@pytest.mark.parametrize("words", ["STOP", "OK"])
+def test_a_reply_that_the_database_could_not_act_on_is_taken_when_twilio_sends_it_again(
+    words: str,
+) -> None:
+    delivery, _ = handed_over("sms")
+    with connection.execute_wrapper(refuse_updates), pytest.raises(OperationalError):
+        reply(words, sid="SM1")
+    assert not Reply.objects.exists()
+    reply(words, sid="SM1")
+    delivery.subscription.refresh_from_db()
+    gone, heard = delivery.subscription.state == "gone", state(delivery) == "acknowledged"
+    assert (gone, heard) == (words == "STOP", words == "OK")
+
+
+def refuse_updates(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:  # Any: Django's own
+    if sql.startswith("UPDATE"):
+        raise OperationalError("the connection is closed")
+    return execute(sql, *rest)
 
 
 def test_a_key_pressed_an_hour_ago_is_refused() -> None:
