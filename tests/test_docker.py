@@ -222,6 +222,22 @@ def test_every_volume_is_declared_and_only_the_clock_and_the_watchdog_write_the_
     assert writers == {"clock", "watchdog"}
 
 
+def test_the_epochs_note_outlives_the_containers_and_only_the_clock_writes_it() -> None:
+    used = {name: SERVICES[name].get("volumes", []) for name in ("clock", "worker", "worker-email")}
+    at_data = {
+        name: [mount for mount in mounts if mount.split(":")[1] == "/data"]
+        for name, mounts in used.items()
+    }
+    assert at_data == {
+        "clock": ["epoch:/data"],
+        "worker": ["epoch:/data:ro"],
+        "worker-email": ["epoch:/data:ro"],
+    }
+    assert "DATA_DIR=/data" in _final_stage()
+    # A fresh volume gets the owner that the folder has in the image.
+    assert re.search(r"install -d -o 10001 -g 10001 [^\n]*/data\b", _final_stage())
+
+
 @pytest.mark.parametrize(
     "name",
     ["SECRET_KEY", "FIELD_KEYS", "POSTGRES_PASSWORD", "SITE_HOST", "TLS_CERTIFICATE", "TLS_KEY"],
