@@ -1,6 +1,7 @@
 """/intake/alertmanager and /intake/generic: where other systems hand in alerts."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -20,6 +21,9 @@ ALERTS_MAX = 20_000
 BODY_BYTES_MAX = 32 * 1024 * 1024
 LABELS_MAX = 100
 SUMMARY_CHARS_MAX = 2000
+# What PostgreSQL takes in no text, NUL and halves of surrogate pairs: as JSON may bring it, and once it is read.
+_BRINGS_UNSTORABLE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|\xed[\xa0-\xbf]")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class ManagedAlert(BaseModel):
@@ -57,7 +61,7 @@ def alertmanager(request: HttpRequest) -> HttpResponse:
 @require_POST
 def generic(request: HttpRequest) -> HttpResponse:
     """Take our own small shape, or any other by `?mapping=NAME` of site.yaml's `intake`."""
-    name = request.GET.get("mapping", "")
+    name = _storable(request.GET.get("mapping", ""))
     if not name:
         return _answer(request, lambda body: [_generic(GenericAlert.model_validate(body))])
     mapping = IntakeMapping.objects.filter(name=name).first()
@@ -100,10 +104,11 @@ def _answer(request: HttpRequest, read: Callable[[Any], list[Alert]]) -> HttpRes
     raw = request.read(BODY_BYTES_MAX + 1)
     if len(raw) > BODY_BYTES_MAX:
         return _error(413, f"the body is larger than {BODY_BYTES_MAX:,} bytes; expected less")
-    if b"\\u0000" in raw or b"\x00" in raw:
+    if b"\x00" in raw:
         return _error(400, "the body holds a NUL character; remove it")
     try:
-        alerts = read(json.loads(raw))
+        body = json.loads(raw)
+        alerts = read(_storable(body) if _BRINGS_UNSTORABLE.search(raw) else body)
     except mappings.Unmapped as error:
         return _error(422, str(error))
     except RecursionError:
@@ -116,6 +121,15 @@ def _answer(request: HttpRequest, read: Callable[[Any], list[Alert]]) -> HttpRes
     return JsonResponse(
         {"received": len(alerts), "new": intake.take_in(alerts, now=timezone.now())}
     )
+
+
+def _storable(value: Any) -> Any:  # Any: JSON
+    """Return it with a mark in place of what a database takes in no text: an alert is not lost for a strange label."""
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, dict):
+        return {_storable(name): _storable(item) for name, item in value.items()}
+    return [_storable(item) for item in value] if isinstance(value, list) else value
 
 
 def _refuse_key(request: HttpRequest) -> HttpResponse | None:

@@ -91,6 +91,6 @@ def _is_address_dead(status: str) -> bool:
 
 
 def _why(recipient: Message, status: str) -> str:
-    """Return the server's own words without anybody's address."""
-    said = str(recipient.get("Diagnostic-Code", "")).partition(";")[2]
+    """Return the server's own words without anybody's address, and without NUL: no database takes it."""
+    said = str(recipient.get("Diagnostic-Code", "")).partition(";")[2].replace("\x00", "")
     return " ".join(_ADDRESS.sub("the address", f"{status} {said}").split())[:WHY_CHARS_MAX]

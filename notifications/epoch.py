@@ -43,6 +43,12 @@ class _Asked:
     restored = False
 
 
+class _Unwritten:
+    """Whether this process has said that the note cannot be written."""
+
+    said = False
+
+
 def is_restored() -> bool:
     """Return True when the database is older than the notes outside: nothing may be sent from it as it is."""
     if time.monotonic() - _Asked.at > ASK_AGAIN_S:
@@ -140,14 +146,25 @@ def _from_valkey(uid: str) -> int:
 
 
 def _note(uid: str, beats: int) -> None:
-    path = _path()
-    with suppress(OSError):  # a full disk must not stop the voice; Valkey has the other note
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_suffix(".new")
-        new.write_text(json.dumps({"uid": uid, "beats": beats}), encoding="utf-8")
-        new.replace(path)
+    try:
+        _write(json.dumps({"uid": uid, "beats": beats}))
+        _Unwritten.said = False
+    except OSError as error:  # a full disk must not stop the voice; Valkey has the other note
+        if not _Unwritten.said:
+            log.warning(
+                "the note of the epoch cannot be written to %s: %s", _path().parent, error.strerror
+            )
+        _Unwritten.said = True
     with suppress(redis.RedisError, OSError):  # the file has the other note
         _valkey().set(f"{_NOTE}:{uid}", beats)
+
+
+def _write(text: str) -> None:
+    path = _path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)
 
 
 @lru_cache(maxsize=1)

@@ -1,15 +1,18 @@
 """The mailbox that mails come back to, over IMAP: a thread of the clock's process that reads it and never holds it up."""
 
+import imaplib
 import logging
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.errors import MessageError
 from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 from django.db import DatabaseError, connections
 from imap_tools import AND, BaseMailBox, MailBox, MailBoxUnencrypted, MailMessageFlags
-from imap_tools.errors import ImapToolsError
+from imap_tools.errors import ImapToolsError, MailboxFetchError
+from imap_tools.utils import check_command_status
 
 from notifications import bounces, hearing
 from notifications.hearing import Said
@@ -24,7 +27,9 @@ LOOK_S = 15.0
 AGAIN_S = 60.0  # after a failure
 MAILS_MAX = 200  # taken at a time
 _PORTS = {"imap": 143, "imaps": 993}
-_FAILURES = (OSError, ImapToolsError, ValueError, KeyError)
+_FAILURES = (OSError, imaplib.IMAP4.error, ImapToolsError, ValueError, KeyError)
+# What one mail can do to whoever reads it; a deep one runs out of stack.
+_UNREADABLE = (RecursionError, ValueError, LookupError, TypeError, AttributeError, MessageError)
 
 
 class BadMailbox(ValueError):
@@ -67,15 +72,33 @@ def look(box: BaseMailBox, now: datetime) -> int:
     changed = 0
     ours: list[str] = []
     others: list[str] = []
-    for mail in box.fetch(AND(seen=False), limit=MAILS_MAX, mark_seen=False, bulk=False):
-        found = take(mail.obj.as_bytes(), now)
-        (others if found is None else ours).append(str(mail.uid))
+    for uid in box.uids(AND(seen=False))[:MAILS_MAX]:
+        found = _tried(_raw(box, uid), now)
+        (others if found is None else ours).append(uid)
         changed += found or 0
     if ours:
         box.delete(ours)
     if others:
         box.flag(others, MailMessageFlags.SEEN, True)
     return changed
+
+
+def _raw(box: BaseMailBox, uid: str) -> bytes:
+    """Return a mail as it came, and leave it unread: written out again by a library, one byte of 8 bits would be an error."""
+    answer = box.client.uid("FETCH", uid, "(BODY.PEEK[])")
+    check_command_status(answer, MailboxFetchError)
+    return next((part[1] for part in answer[1] if isinstance(part, tuple)), b"")
+
+
+def _tried(raw: bytes, now: datetime) -> int | None:
+    """Take one mail; one that nobody can read is no bounce of ours, and the next ones are read all the same."""
+    try:
+        return take(raw, now)
+    except _UNREADABLE as error:
+        log.warning(
+            "a mail in the bounce mailbox cannot be read and stays there: %s", type(error).__name__
+        )
+        return None
 
 
 def take(raw: bytes, now: datetime) -> int | None:
@@ -113,8 +136,11 @@ class BounceReader:
     def _run(self, where: Address) -> None:
         while not self._stop.is_set():
             try:
-                with opened(where) as box:
+                box = opened(where)
+                try:
                     self._read(box)
+                finally:
+                    box.client.shutdown()  # no word of farewell: on a broken line it would leave the socket open
             except DatabaseError as error:
                 log.error("bounces are not read: %s", str(error).split("\n")[0])
             except _FAILURES as error:

@@ -30,6 +30,7 @@ def report(*, slug: str, network: str, now: datetime) -> None:
     lately = ProblemReport.objects.filter(at__gt=now - timedelta(minutes=1)).count()
     if own >= PER_NETWORK_MAX or lately >= PER_MINUTE_MAX:
         raise AlreadyCounted
+    slug = slug.replace("\x00", "")  # no database takes it
     component = Component.objects.filter(slug=slug).first() if slug else None
     try:
         with transaction.atomic():

@@ -78,6 +78,7 @@ from subscribers.preferring import (
     try_out,
     wish,
 )
+from subscribers.rejoining import rejoin
 from subscribers.rows import again, check_language, check_time_zone, find, of_address, of_person
 from subscribers.signing_up import subscribe
 
@@ -148,6 +149,7 @@ __all__ = [
     "open_addresses",
     "pause",
     "prefer",
+    "rejoin",
     "set_operators",
     "settle_in",
     "subscribe",

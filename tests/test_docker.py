@@ -4,10 +4,17 @@ import json
 import os
 import re
 import shutil
+import socket
+import ssl
 import subprocess
 import sys
 import tempfile
+import threading
+import time
+from collections.abc import Iterator
 from fnmatch import fnmatch
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +22,7 @@ import pytest
 import yaml
 from compose_spec import PyCompose
 
+from desk import intake_views
 from public import serve
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -222,6 +230,22 @@ def test_every_volume_is_declared_and_only_the_clock_and_the_watchdog_write_the_
     assert writers == {"clock", "watchdog"}
 
 
+def test_the_epochs_note_outlives_the_containers_and_only_the_clock_writes_it() -> None:
+    used = {name: SERVICES[name].get("volumes", []) for name in ("clock", "worker", "worker-email")}
+    at_data = {
+        name: [mount for mount in mounts if mount.split(":")[1] == "/data"]
+        for name, mounts in used.items()
+    }
+    assert at_data == {
+        "clock": ["epoch:/data"],
+        "worker": ["epoch:/data:ro"],
+        "worker-email": ["epoch:/data:ro"],
+    }
+    assert "DATA_DIR=/data" in _final_stage()
+    # A fresh volume gets the owner that the folder has in the image.
+    assert re.search(r"install -d -o 10001 -g 10001 [^\n]*/data\b", _final_stage())
+
+
 @pytest.mark.parametrize(
     "name",
     ["SECRET_KEY", "FIELD_KEYS", "POSTGRES_PASSWORD", "SITE_HOST", "TLS_CERTIFICATE", "TLS_KEY"],
@@ -246,32 +270,116 @@ def test_nginx_sends_the_headers_that_the_web_process_sends() -> None:
 
 
 def test_nginx_takes_the_configuration(tmp_path: Path) -> None:
-    nginx = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    openssl = shutil.which("openssl")
-    if nginx is None or openssl is None:
-        pytest.fail("nginx or openssl is not on this machine: apt-get install nginx-light openssl")
-    key, certificate, conf = tmp_path / "key.pem", tmp_path / "cert.pem", tmp_path / "nginx.conf"
+    done = subprocess.run(
+        [_program("nginx"), "-t", "-c", str(_configuration(tmp_path))],
+        capture_output=True, text=True, check=False, timeout=20,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "[warn]" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "size", "status"),
+    [
+        pytest.param("/intake/alertmanager", 3_000_000, 200, id="a storm of alerts"),
+        pytest.param("/intake/alertmanager", intake_views.BODY_BYTES_MAX, 200, id="as large as the intake takes"),
+        pytest.param("/intake/alertmanager", intake_views.BODY_BYTES_MAX + 1, 413, id="larger"),
+        pytest.param("/report", 3_000_000, 413, id="nothing else is so large"),
+    ],
+)  # fmt: skip
+def test_nginx_lets_through_what_the_intake_takes(
+    nginx: Path, path: str, size: int, status: int
+) -> None:
+    with socket.socket(socket.AF_UNIX) as plain:
+        plain.settimeout(30)
+        plain.connect(str(nginx))
+        client = HTTPConnection("status.test")
+        client.sock = ssl._create_unverified_context().wrap_socket(plain, server_hostname="status.test")  # fmt: skip
+        client.request("POST", path, b"x" * size, {"X-Forwarded-For": "192.0.2.1"})
+        answer = client.getresponse()
+        said = answer.read()
+        client.close()
+    assert answer.status == status
+    if status == 200:
+        heads = {"Host": "status.test", "X-Forwarded-Proto": "https", "X-Forwarded-For": "unix:"}
+        assert json.loads(said) == {"size": size, **heads}
+
+
+class _Web(BaseHTTPRequestHandler):
+    """Stands for the web process: tells what came."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        size = len(self.rfile.read(int(self.headers["Content-Length"])))
+        heads = {
+            name: self.headers[name] for name in ("Host", "X-Forwarded-Proto", "X-Forwarded-For")
+        }
+        told = json.dumps({"size": size, **heads}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(told)))
+        self.end_headers()
+        self.wfile.write(told)
+
+    def log_message(self, format: str, *args: Any) -> None:  # Any: as in the library
+        pass
+
+
+@pytest.fixture
+def nginx(tmp_path: Path) -> Iterator[Path]:
+    """Run nginx with our configuration in front of a web process that tells what came; return its socket for TLS."""
+    web = ThreadingHTTPServer(("127.0.0.1", 0), _Web)
+    threading.Thread(target=web.serve_forever, daemon=True).start()
+    conf = _configuration(tmp_path, web=f"127.0.0.1:{web.server_port}")
+    tls = Path(re.findall(r"listen unix:(\S+/b)", conf.read_text())[0])
+    us = "user root;" if os.geteuid() == 0 else ""  # the folder is ours alone
+    running = subprocess.Popen([_program("nginx"), "-c", str(conf), "-g", f"daemon off; {us}"])
+    deadline = time.monotonic() + 10
+    while not _answers(tls):
+        assert running.poll() is None
+        assert time.monotonic() < deadline, "nginx did not start"
+        time.sleep(0.02)
+    yield tls
+    running.terminate()
+    running.wait(10)
+    web.shutdown()
+    web.server_close()
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:  # it is there a moment before it listens
+        return client.connect_ex(str(path)) == 0
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if found is None:
+        pytest.fail(f"no {name}: apt-get install nginx-light openssl")
+    return found
+
+
+def _configuration(folder: Path, web: str = "web:8000") -> Path:
+    """Write our configuration for this machine, with a certificate made for it; return its path."""
+    key, certificate, conf = folder / "key.pem", folder / "cert.pem", folder / "nginx.conf"
     subprocess.run(
-        [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+        [_program("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
          "-keyout", str(key), "-out", str(certificate), "-days", "1", "-subj", "/CN=status.test"],
         check=True, capture_output=True, timeout=20,
     )  # fmt: skip
     sockets = tempfile.mkdtemp(prefix="sp")  # a short path: a socket's has 107 characters at most
-    text = NGINX.replace("/tmp/", f"{tmp_path}/")
+    text = NGINX.replace("/tmp/", f"{folder}/")
     for ours, here in {
         "/run/secrets/tls_certificate": str(certificate),
         "/run/secrets/tls_key": str(key),
-        "/dev/stdout": str(tmp_path / "log"),
+        "/dev/stdout": str(folder / "log"),
         "listen 8080": f"listen unix:{sockets}/a",
         "listen 8443": f"listen unix:{sockets}/b",
+        "default web:8000": f"default {web}",
     }.items():
+        assert ours in text
         text = text.replace(ours, here)
     conf.write_text(text, encoding="utf-8")
-    done = subprocess.run(
-        [nginx, "-t", "-c", str(conf)], capture_output=True, text=True, check=False, timeout=20
-    )
-    assert done.returncode == 0, done.stderr
-    assert "[warn]" not in done.stderr
+    return conf
 
 
 @pytest.mark.slow

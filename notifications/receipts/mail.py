@@ -66,6 +66,8 @@ _SOFT = (
 # https://support.sparkpost.com/docs/deliverability/bounce-classification-codes: all but no such address.
 _SOFT_CLASSES = frozenset({"1", "20", "21", "22", "23", "24", "40", "70", "100"})
 _DEPTH_MAX = 4
+# What Anymail's readers come to on JSON of another shape, endless depth or a time that no calendar has.
+_MISSHAPEN = (LookupError, TypeError, AttributeError, RecursionError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +107,16 @@ def events(request: HttpRequest, provider: str) -> HttpResponse:
             view.run_validators(request)
     except (SuspiciousOperation, AnymailError, KeyError, ValueError, WebhookVerificationError):
         raise TurnedAway(Why.FORGED) from None
-    try:
-        found = list(view.parse_events(request))
-    except (AnymailError, KeyError, ValueError, TypeError, AttributeError, AssertionError):
+    except _MISSHAPEN:
         raise TurnedAway(Why.UNREADABLE) from None
     now = datetime.now(UTC)
-    fresh = [
-        event for event in found if event.timestamp is None or now - event.timestamp < LATE_MAX
-    ]
+    try:
+        found = list(view.parse_events(request))
+        fresh = [
+            event for event in found if event.timestamp is None or now - event.timestamp < LATE_MAX
+        ]
+    except (AnymailError, ValueError, AssertionError, *_MISSHAPEN):
+        raise TurnedAway(Why.UNREADABLE) from None
     if found and not fresh:
         raise TurnedAway(Why.REPLAYED)
     _take(fresh[:EVENTS_MAX], now)
@@ -195,14 +199,17 @@ def _bare(message_id: object) -> str:
 
 
 def _hash(recipient: object) -> str:
-    return addresses.address_hash("email", str(recipient or ""), settings.SECRET_KEY)
+    return addresses.address_hash("email", _plain(recipient), settings.SECRET_KEY)
+
+
+def _plain(words: object) -> str:
+    """Return as text what a database takes: no NUL, no half of a surrogate pair."""
+    return str(words or "").replace("\x00", "").encode(errors="replace").decode()
 
 
 def _why(event: Any) -> str:
     """Return the provider's words without the reader's address."""
-    words = " ".join(
-        str(event.mta_response or event.description or event.reject_reason or "").split()
-    )
+    words = " ".join(_plain(event.mta_response or event.description or event.reject_reason).split())
     return words.replace(str(event.recipient), "the address")[:WHY_CHARS_MAX]
 
 

@@ -28,6 +28,7 @@ BYTES_MAX = 16_384  # Twilio's callbacks are below 2 KB, a text of ten parts inc
 KEYS_LATE_MAX = timedelta(minutes=30)
 # Twilio asks again at once, within this time, when our answer is lost.
 AGAIN_MAX = timedelta(minutes=10)
+STOPS_MAX = 100  # of one number, the newest; nobody says it so often within the month that an address is kept
 
 # https://www.twilio.com/docs/messaging/api/message-resource#message-status-values
 MESSAGE = {
@@ -89,9 +90,12 @@ def reply(request: HttpRequest) -> HttpResponse:
     if not sid:
         raise TurnedAway(Why.UNREADABLE)
     helps = _helps(meaning, number_hash, now)
-    if not _keep(sid, number_hash, meaning, now, helped=helps):
-        return _answer()
-    _understand(meaning, number_hash, now)
+    with (
+        transaction.atomic()
+    ):  # taken and acted on, or neither: what Twilio says again is heard then
+        if not _keep(sid, number_hash, meaning, now, helped=helps):
+            return _answer()
+        _understand(meaning, number_hash, now)
     return _answer(_help_text(number_hash) if helps else "")
 
 
@@ -200,14 +204,22 @@ def _understand(meaning: Meaning, number_hash: str, now: datetime) -> None:
             hearing.stop(number_hash, why="said STOP", now=now, channels=PHONE_CHANNELS)
         case Meaning.START | Meaning.YES:
             # Twilio's words for coming back; YES also answers the question whether we may write.
-            for channel in PHONE_CHANNELS:
-                people.lift(channel=channel, address_hash=number_hash)
             if meaning is Meaning.YES:
                 people.confirm_by_reply(channel="sms", address_hash=number_hash, now=now)
+            _start(number_hash, now)
         case Meaning.HEARD:
             hearing.heard_by_number(number_hash, now=now)
         case Meaning.HELP | Meaning.UNCLEAR:
             pass  # the help text is the answer
+
+
+def _start(number_hash: str, now: datetime) -> None:
+    """Bring back what STOP ended; who left by a page, or ended the calls by key 9, asks for it there."""
+    stops = Reply.objects.filter(number_hash=number_hash, meaning=Meaning.STOP)
+    said_at = list(stops.order_by("-at").values_list("at", flat=True)[:STOPS_MAX])
+    for channel in PHONE_CHANNELS:
+        people.rejoin(channel=channel, address_hash=number_hash, ended_at=said_at, now=now)
+        people.lift(channel=channel, address_hash=number_hash)
 
 
 def _helps(meaning: Meaning, number_hash: str, now: datetime) -> bool:

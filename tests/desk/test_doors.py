@@ -9,12 +9,13 @@ from django.test import Client
 from django.utils import timezone
 
 from desk import health, keys
-from desk.models import AlertRule
+from desk.models import AlertRule, IntakeAlert, IntakeMapping
 from incidents.models import Call, Incident, Pulse
 from probes.models import Check, Location
 from tests import world
 
 pytestmark = pytest.mark.django_db
+MARK = "\N{REPLACEMENT CHARACTER}"
 
 
 def send(path: str, body: Any, key: str | None = None) -> Any:  # Any: JSON; a test response
@@ -96,6 +97,58 @@ def test_a_wrong_alert_is_refused_in_words(path: str, body: Any, status: int) ->
     answer = send(path, body)
     assert answer.status_code == status
     assert answer.json()["message"]
+
+
+@pytest.mark.parametrize("strange", ["\x00", "\ud800", "a\udfffb"])
+def test_an_alert_with_what_no_database_takes_is_taken_with_a_mark_in_its_place(
+    strange: str,
+) -> None:
+    shown = strange.replace("\x00", MARK).replace("\ud800", MARK).replace("\udfff", MARK)
+    alert = {
+        "labels": {"alertname": "Down", strange: strange, "whole": "\N{SNOWMAN}\N{GRINNING FACE}"},
+        "annotations": {"summary": f"Down {strange}"},
+        "fingerprint": f"f{strange}",
+    }
+    for status, new in (("firing", 1), ("firing", 0), ("resolved", 0)):
+        answer = send("/intake/alertmanager", {"alerts": [alert | {"status": status}]})
+        assert (answer.status_code, answer.json()) == (200, {"received": 1, "new": new})
+    taken = IntakeAlert.objects.get()
+    assert (taken.fingerprint, taken.summary) == (f"f{shown}", f"Down {shown}")
+    assert taken.labels == {
+        "alertname": "Down",
+        shown: shown,
+        "whole": "\N{SNOWMAN}\N{GRINNING FACE}",
+    }
+    assert taken.ended_at is not None
+
+
+@pytest.mark.parametrize("strange", ["\x00", "\ud800"])
+def test_a_mapped_alert_with_what_no_database_takes_is_taken(strange: str) -> None:
+    paths = {"labels": "tags", "summary": "text", "fingerprint": "id"}
+    IntakeMapping.objects.create(name="cloud", paths=paths)
+    body = {"tags": {strange: strange}, "text": strange, "id": strange}
+    assert send("/intake/generic?mapping=cloud", body).status_code == 200
+    assert IntakeAlert.objects.get().labels == {MARK: MARK}
+
+
+def test_words_that_only_look_like_an_escape_stay_as_they_are() -> None:
+    assert send("/intake/generic", {"summary": "C:\\u0000 \\ud800"}).status_code == 200
+    assert IntakeAlert.objects.get().summary == "C:\\u0000 \\ud800"
+
+
+def test_half_a_character_in_bytes_is_taken_too() -> None:
+    body = b'{"summary": "a\xed\xa0\x80b"}'
+    key = keys.create(name="alerts", scopes=[], now=timezone.now())
+    headers = {"Authorization": f"Bearer {key}"}
+    answer = Client().post("/intake/generic", body, "application/json", headers=headers)
+    assert answer.status_code == 200
+    assert IntakeAlert.objects.get().summary == f"a{MARK}b"
+
+
+def test_a_mapping_with_nul_is_none_of_ours() -> None:
+    answer = send("/intake/generic?mapping=%00", {"summary": "x"})
+    assert answer.status_code == 422
+    assert answer.json()["message"].startswith(f'mapping is "{MARK}"; expected one of')
 
 
 def test_a_wrong_key_hands_in_nothing() -> None:

@@ -75,6 +75,12 @@ def test_the_reason_is_the_servers_and_holds_nobodys_address() -> None:
     assert found == Bounce(17, True, True, "5.1.1 550 5.1.1 the address: no such user")
 
 
+def test_the_reason_is_one_that_a_database_takes() -> None:
+    raw = report(diagnostic="smtp; 550 no\x00 such é").decode().encode("latin-1")
+    found = bounces.read(raw, SECRET)
+    assert found == Bounce(17, True, True, "5.1.1 550 no such \N{REPLACEMENT CHARACTER}")
+
+
 @pytest.mark.parametrize(
     "raw",
     [

@@ -21,6 +21,7 @@ def _a_folder_of_its_own(settings: Any, tmp_path: Path) -> None:  # pytest-djang
     settings.REDIS_URL = "redis://127.0.0.1:1"  # nobody is there: the file alone must do
     epoch._valkey.cache_clear()
     epoch._Asked.at = float("-inf")
+    epoch._Unwritten.said = False
 
 
 def go_back(beats: int) -> None:
@@ -92,3 +93,24 @@ def test_a_note_that_is_broken_counts_for_nothing() -> None:
     assert json.loads(path.read_text())["beats"] == 1
     path.write_text("{")
     assert not epoch.is_restored()
+
+
+def test_a_note_that_cannot_be_written_is_said_once(
+    settings: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    settings.DATA_DIR = tmp_path / "file"
+    for _ in range(3):
+        epoch.keep()
+    [said] = [each.message for each in caplog.records if each.levelname == "WARNING"]
+    assert said.startswith(f"the note of the epoch cannot be written to {settings.DATA_DIR}: ")
+    settings.DATA_DIR = tmp_path
+    epoch.keep()
+    settings.DATA_DIR = tmp_path / "file"
+    epoch.keep()
+    assert [each.message for each in caplog.records if each.levelname == "WARNING"] == [said, said]
+
+
+def test_a_note_that_is_written_is_not_spoken_of(caplog: pytest.LogCaptureFixture) -> None:
+    epoch.keep()
+    assert not caplog.messages

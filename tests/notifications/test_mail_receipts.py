@@ -296,6 +296,19 @@ def unisender_go(word: str) -> Posted:
     return Posted(unsigned.replace(b'"KEY"', f'"{hashlib.md5(unsigned).hexdigest()}"'.encode()), {})
 
 
+def resigned(provider: str, body: bytes) -> Posted:
+    """Return any body with a provider's proof, where the proof is not in the body itself."""
+    mac = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+    stamped = SENDGRID_KEY.sign(str(EPOCH).encode() + body, ec.ECDSA(hashes.SHA256()))
+    return Posted(body, as_json(None).headers | {
+        "Signature": mac,
+        "Mailtrap-Signature": mac,
+        "X-Twilio-Email-Event-Webhook-Timestamp": str(EPOCH),
+        "X-Twilio-Email-Event-Webhook-Signature": base64.b64encode(stamped).decode(),
+        "X-Postal-Signature": base64.b64encode(POSTAL_KEY.sign(body, padding.PKCS1v15(), hashes.SHA1())).decode(),
+    })  # fmt: skip
+
+
 MAKERS = {
     "brevo": brevo, "mailersend": mailersend, "mailgun": mailgun, "mailjet": mailjet, "mailtrap": mailtrap,
     "mandrill": mandrill, "postal": postal, "postmark": postmark, "resend": resend, "sendgrid": sendgrid,
@@ -483,6 +496,66 @@ def test_a_body_that_is_no_event_changes_nothing(
     assert post("postmark", Posted(body, postmark("hard").headers)) == status
     delivery.refresh_from_db()
     assert delivery.state == "accepted"
+
+
+SHAPES = (
+    b"[]", b"{}", b"1", b'"x"', b"null", b"[[]]", b"[1]", b"[null]", b'{"events": 1}', b'{"signature": 1}',
+    b'{"signature": []}', b'{"signature": null}', b'{"auth": 1}', b'{"auth": "0", "events_by_user": []}',
+    b'{"auth": "0", "events_by_user": 1}', b'{"event-data": []}', b'{"data": []}', b'{"type": "email.bounced", "data": 1}',
+    b"[" * 50_000, b"\xff", b"",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("provider", sorted(MAKERS))
+def test_a_body_of_another_shape_is_no_fault_of_ours(
+    provider: str, delivery: Delivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured(provider, monkeypatch)
+    answers = {body[:40]: post(provider, resigned(provider, body)) for body in SHAPES}
+    assert {body: status for body, status in answers.items() if status not in (200, 400, 403)} == {}
+    delivery.refresh_from_db()
+    assert delivery.state == "accepted"
+
+
+@pytest.mark.parametrize("provider", ["mailgun", "unisender_go"])
+def test_a_list_where_the_proof_is_in_an_object_is_refused_in_a_sentence(
+    provider: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured(provider, monkeypatch)
+    answer = Client().post(f"/receipts/email/{provider}", b"[]", content_type="application/json")
+    assert answer.status_code == 400
+    assert answer.content == b"this is no callback of this provider\n"
+    assert Turned.objects.get(door="email").why == "unreadable"
+
+
+@pytest.mark.parametrize(
+    ("provider", "ours", "theirs", "status"),
+    [
+        pytest.param("mailjet", str(EPOCH), f"{EPOCH}{'0' * 30}", 400, id="a time that no calendar has"),
+        pytest.param("postmark", STAMP, STAMP.rstrip("Z"), 400, id="a time without a zone"),
+        pytest.param("postmark", READER, "\\ud800@family.example", 200, id="half a character"),
+    ],
+)  # fmt: skip
+def test_an_event_with_a_value_that_is_none_changes_nothing(
+    provider: str, ours: str, theirs: str, status: int, delivery: Delivery, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    configured(provider, monkeypatch)
+    posted = MAKERS[provider]("hard")
+    odd = Posted(posted.body.replace(ours.encode(), theirs.encode()), posted.headers)
+    assert post(provider, odd) == status
+    delivery.refresh_from_db()
+    assert delivery.state == "accepted"
+
+
+def test_a_reason_that_no_database_takes_is_noted_without_what_it_does_not_take(
+    delivery: Delivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured("postmark", monkeypatch)
+    posted = postmark("hard")
+    body = posted.body.replace(b"was unable", b"was\\u0000 \\ud800 unable")
+    assert post("postmark", Posted(body, posted.headers)) == 200
+    delivery.refresh_from_db()
+    assert delivery.why == "The server was ? unable to deliver your message"
 
 
 def test_an_event_about_another_mail_or_reader_changes_nothing(

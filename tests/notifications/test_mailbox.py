@@ -1,5 +1,6 @@
 """Bounces that arrive in a mailbox, on Debian's own IMAP server."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.db import DatabaseError, OperationalError, connection
 
 from demo import mailbox as mailboxes
 from notifications import bounces, channels, mailbox, sending
@@ -66,6 +68,75 @@ def test_a_bounce_suppresses_a_full_mailbox_does_not_and_what_is_not_ours_stays(
     assert (delivery.state, Suppression.objects.get().channel) == ("bounced", "email")
     assert "no such user" in delivery.why
     assert server.left() == [True]
+
+
+def nested(depth: int) -> bytes:
+    return b"Content-Type: message/rfc822\r\n\r\n" * depth + b"Subject: x\r\n\r\nx\r\n"
+
+
+@pytest.mark.parametrize(
+    ("depth", "said"),
+    [
+        pytest.param(250, [], id="read, and no bounce"),
+        pytest.param(3_000, ["RecursionError"], id="cannot be read"),
+    ],
+)
+@pytest.mark.django_db
+def test_a_bad_mail_costs_itself_only(
+    server: Imap, depth: int, said: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    delivery = handed_over()
+    before = len(server.left())
+    server.put(nested(depth))
+    server.put(returned(delivery))
+    assert look(server) == 1
+    delivery.refresh_from_db()
+    assert delivery.state == "bounced"
+    assert server.left() == [True] * (before + 1)
+    words = "a mail in the bounce mailbox cannot be read and stays there: "
+    warned = [each.message for each in caplog.records if each.levelname == "WARNING"]
+    assert warned == [f"{words}{name}" for name in said]
+
+
+@pytest.mark.django_db
+def test_a_bounce_with_a_letter_that_is_not_ascii_is_taken(server: Imap) -> None:
+    delivery = handed_over()
+    server.put(returned(delivery, diagnostic="smtp; 550 no such usér"))
+    assert look(server) == 1
+    delivery.refresh_from_db()
+    assert (delivery.state, "no such us" in delivery.why) == ("bounced", True)
+
+
+@pytest.mark.django_db
+def test_a_database_that_fails_leaves_the_mail_unread(server: Imap) -> None:
+    delivery = handed_over()
+    server.put(returned(delivery))
+    with connection.execute_wrapper(gone), pytest.raises(DatabaseError):
+        look(server)
+    assert server.left()[-1] is False
+    assert look(server) == 1
+
+
+def gone(*_: object) -> None:
+    raise OperationalError("the connection is closed")
+
+
+@pytest.mark.parametrize("greeting", [b"", b"* BYE too many connections\r\n"])
+@pytest.mark.django_db(transaction=True)
+def test_the_reader_outlives_a_server_that_sends_it_away(greeting: bytes) -> None:
+    before = set(threading.enumerate())
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as rude:
+        reader = mailbox.BounceReader(f"imap://u:p@127.0.0.1:{rude.getsockname()[1]}", stop)
+        with rude.accept()[0] as caller:
+            caller.sendall(greeting)
+    [thread] = set(threading.enumerate()) - before
+    deadline = time.monotonic() + mailbox.ANSWER_S
+    while time.monotonic() < deadline and thread.is_alive() and not reader.why:
+        time.sleep(0.01)
+    assert (reader.why in ("abort", "error"), thread.is_alive()) == (True, True)
+    stop.set()
+    thread.join(mailbox.ANSWER_S)
 
 
 @pytest.mark.slow

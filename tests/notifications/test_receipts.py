@@ -1,16 +1,20 @@
 """What Twilio calls back with, and people answer: every word, said twice, late, out of order, and by others."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from django.conf import settings
+from django.db import OperationalError, connection
 from django.test import Client
 from twilio.request_validator import RequestValidator
 
-from notifications import sending
+from notifications import hearing, sending
 from notifications.models import Delivery, DeliveryState, Reply, Turned, Wake
 from notifications.receipts import twilio
+from subscribers import services as people
 from subscribers.models import Letter, LetterKind, State, Subscription, Suppression
 from tests import world
 from tests.notifications.test_outbox import queue
@@ -239,6 +243,26 @@ def test_a_reply_that_twilio_sends_again_at_once_is_taken_once() -> None:
     assert Reply.objects.count() == 1
 
 
+@pytest.mark.parametrize("words", ["STOP", "OK"])
+def test_a_reply_that_the_database_could_not_act_on_is_taken_when_twilio_sends_it_again(
+    words: str,
+) -> None:
+    delivery, _ = handed_over("sms")
+    with connection.execute_wrapper(refuse_updates), pytest.raises(OperationalError):
+        reply(words, sid="SM1")
+    assert not Reply.objects.exists()
+    reply(words, sid="SM1")
+    delivery.subscription.refresh_from_db()
+    gone, heard = delivery.subscription.state == "gone", state(delivery) == "acknowledged"
+    assert (gone, heard) == (words == "STOP", words == "OK")
+
+
+def refuse_updates(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:  # Any: Django's own
+    if sql.startswith("UPDATE"):
+        raise OperationalError("the connection is closed")
+    return execute(sql, *rest)
+
+
 def test_a_key_pressed_an_hour_ago_is_refused() -> None:
     delivery, url = handed_over("voice", accepted_at=datetime.now(UTC) - timedelta(hours=1))
     assert call_back(url, {"Digits": "9", "CallSid": "CA1"}) == 403
@@ -277,11 +301,55 @@ def test_stop_ends_every_message_to_that_number_whoever_sends_it(words: str) -> 
     assert {row.channel for row in Suppression.objects.all()} == {"sms", "voice"}
 
 
-def test_start_allows_writing_again() -> None:
+@pytest.mark.parametrize("words", [["start"], ["stop!", "UNSTOP"], ["YES"]])
+def test_start_brings_back_what_stop_ended(words: list[str]) -> None:
+    world.person("sms", NUMBER)
+    world.person("voice", NUMBER, wake_me=True)
+    reply("STOP")
+    for word in words:
+        reply(word)
+    assert not Suppression.objects.exists()
+    queue(world.incident(world.component()))
+    assert {row.channel for row in Delivery.objects.all()} == {"sms", "voice"}
+
+
+def test_start_brings_nobody_back_who_left_by_themselves() -> None:
+    world.person("voice", NUMBER)
+    left = world.person("sms", NUMBER)
+    people.leave(left, now=datetime.now(UTC))
+    hashed = left.address_hash
+    hearing.stop(hashed, why="pressed 9", now=datetime.now(UTC), channels=("voice",))
+    reply("STOP")
+    reply("START")
+    assert not Suppression.objects.exists()
+    assert {row.state for row in Subscription.objects.all()} == {"gone"}
+
+
+def test_start_brings_nobody_back_whose_address_is_erased() -> None:
+    person = world.person("sms", NUMBER)
+    reply("STOP")
+    people.forget(person, now=datetime.now(UTC))
+    reply("START")
+    assert Subscription.objects.get().state == "gone"
+
+
+def test_start_brings_back_the_newest_and_a_wish_that_nobody_confirmed_gives_way() -> None:
+    newest = [world.person("sms", NUMBER) for _ in range(2) if reply("STOP")][-1]
+    reply("STOP")
+    people.subscribe(channel="sms", address=NUMBER, now=datetime.now(UTC))
+    for _ in range(2):
+        reply("START")
+    assert Subscription.objects.exclude(state="gone").get() == newest
+    newest.refresh_from_db()
+    assert (newest.state, newest.gone_at) == ("active", None)
+
+
+def test_start_leaves_a_new_subscription_as_it_is() -> None:
     world.person("sms", NUMBER)
     reply("STOP")
-    reply("start")
-    assert not Suppression.objects.exists()
+    chosen = world.person("sms", NUMBER)
+    reply("START")
+    assert Subscription.objects.exclude(state="gone").get() == chosen
 
 
 def test_ok_acknowledges_the_newest_alarm() -> None:

@@ -65,6 +65,12 @@ def test_the_form_says_thanks_and_the_second_time_when_again(
     assert second["Retry-After"] == "3600"
 
 
+@pytest.mark.parametrize("slug", ["\x00", "fol\x00low", "nope"])
+def test_a_component_that_there_is_not_counts_as_not_sure(client: Client, slug: str) -> None:
+    assert client.post("/report", {"component": slug}).status_code == 303
+    assert reporting.counted(timezone.now()) == {"": 1}
+
+
 def test_what_is_reported_is_nowhere_in_public(follow: Component, folder: Path) -> None:
     clock.tick(NOW)
     before = {path: path.read_bytes() for path in folder.rglob("index.html")}
