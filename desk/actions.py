@@ -56,7 +56,7 @@ def _declared(
         "page": page, "name": draft.name, "body": draft.body, "status": draft.status, "what_to_do": draft.what_to_do,
         "components": draft.components, "impact": draft.impact, "next_update_by": draft.next_update_by,
         "audience": draft.audience, "social": draft.social, "custom_tweet": draft.custom_tweet, "template": chosen,
-        "speaker": actor, "actor": actor, "now": now, "key": form.cleaned_data["key"], "known": form.known(),
+        "speaker": actor, "actor": actor, "now": now, "key": form.press, "known": form.known(),
         "seen": form.cleaned_data["seen"], "translations": form.translations(),
     }  # fmt: skip
 
@@ -78,10 +78,10 @@ def _schedule(
     assert isinstance(form, ScheduleForm), "a maintenance has a window"
     said, remind = form.cleaned_data, form.remind_before_s()
     series = None
-    twin = Incident.objects.filter(page=page, updates__key=said["key"]).first()
-    if twin is not None:
-        services.check_press(twin, key=said["key"], name=said["name"], body=said["body"])
-    if said["rule"] and twin is None:
+    Page.objects.select_for_update().get(pk=page.pk)  # pressed twice at once, one waits here
+    if twin := services.made_by(form.press, page=page):
+        return twin
+    if said["rule"]:
         series = recurring.begin(
             page=page, name=said["name"], body=said["body"], what_to_do=said["what_to_do"], rule=said["rule"],
             starts_at=said["scheduled_for"], duration=said["scheduled_until"] - said["scheduled_for"],
@@ -91,7 +91,7 @@ def _schedule(
         page=page, name=said["name"], body=said["body"], what_to_do=said["what_to_do"],
         scheduled_for=said["scheduled_for"], scheduled_until=said["scheduled_until"],
         components=list(said["affected"]), auto_in_progress=said["auto"], auto_completed=said["auto"],
-        audience=form.audience, speaker=actor, actor=actor, now=now, key=said["key"], series=series,
+        audience=form.audience, speaker=actor, actor=actor, now=now, key=form.press, series=series,
         remind_at=said["scheduled_for"] - remind if remind else None,
     )  # fmt: skip
 
@@ -103,7 +103,7 @@ def _backfill(
     said = form.cleaned_data
     return backfilling.backfill(
         page=page, name=said["name"], body=said["body"], started_at=said["started_at"], ended_at=said["ended_at"],
-        components=form.states(), actor=actor, now=now, key=said["key"],
+        components=form.states(), actor=actor, now=now, key=form.press,
     )  # fmt: skip
 
 
@@ -116,7 +116,7 @@ def _update(
     services.publish_update(
         incident, known=form.known(), seen=form.cleaned_data["seen"], status=draft.status, body=draft.body, what_to_do=draft.what_to_do, components=draft.components,
         next_update_by=draft.next_update_by, audience=draft.audience, custom_tweet=draft.custom_tweet,
-        speaker=actor, actor=actor, now=now, key=form.cleaned_data["key"], translations=form.translations(),
+        speaker=actor, actor=actor, now=now, key=form.press, translations=form.translations(),
     )  # fmt: skip
     return incident
 
@@ -130,7 +130,7 @@ def _publish_draft(
     services.publish_draft(
         incident, name=draft.name, body=draft.body, what_to_do=draft.what_to_do, known=form.known(),
         components=draft.components, next_update_by=draft.next_update_by, by_person=True, actor=actor, now=now,
-        key=form.cleaned_data["key"], translations=form.translations(),
+        key=form.press, translations=form.translations(),
     )  # fmt: skip
     return incident
 

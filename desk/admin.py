@@ -22,7 +22,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from desk import access, actions, preview, signing_in, waking
 from desk.actions import Action
-from desk.forms import Speech, from_template, newest_incident
+from desk.forms import Speech, from_template, make_key, newest_incident
 from desk.models import AlertRule, ApiKey, BreakGlass, Drill, IntakeAlert
 from desk.roles import Right
 from incidents import reads, services
@@ -249,7 +249,9 @@ class IncidentAdmin(ReadOnly):
             form.add_error(None, str(error))
             if isinstance(error, Overtaken):
                 newest = reads.newest_number(incident) if incident else newest_incident(page)
-                form.data = {**form.data.dict(), "seen": str(newest)}  # type: ignore[attr-defined]  # a QueryDict
+                data = form.data.copy()  # type: ignore[attr-defined]  # a QueryDict
+                data["seen"], data["key"] = str(newest), make_key()
+                form.data = data
             return self._show(request, action, incident, form)
         return redirect(_record(done))
 

@@ -25,8 +25,7 @@ def backfill(
     if ended_at > now:
         raise Refused("It has not ended yet; declare it instead.")
     Page.objects.select_for_update().get(pk=page.pk)
-    if key and (twin := Incident.objects.filter(page=page, updates__key=key).first()):
-        services.check_press(twin, key=key, name=name, body=body)
+    if twin := services.made_by(key, page=page):
         return twin
     old = _old(name, body, started_at, ended_at, components)
     importing.take_incidents(page, [old], now=now)

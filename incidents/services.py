@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from incidents import doorbell, reads, trace
 from incidents.lifecycle import (
@@ -97,11 +97,10 @@ def declare(
     check_move(None, status)
     _check_window(status, scheduled_for, scheduled_until)
     Page.objects.select_for_update().get(pk=page.pk)
-    if key and (twin := Incident.objects.filter(page=page, updates__key=key).first()):
-        if seen is not None:
-            check_press(twin, key=key, name=name, body=body, published=published)
+    if twin := made_by(key, page=page, published=published):
         return twin
     _check_nobody_was_first(page, seen, components)
+    past = started_at if backfilled else None
     incident = Incident.objects.create(
         page=page,
         name=name,
@@ -114,12 +113,12 @@ def declare(
         template=template,
         source=source or {},
         metadata=metadata or {},
-        created_at=started_at if backfilled and started_at else now,
+        created_at=past or now,
         updated_at=now,
         started_at=started_at or now,
         detected_at=detected_at or now,
         publish_at=None if published else publish_at,
-        resolved_at=now if status in (Status.RESOLVED, Status.POSTMORTEM) else None,
+        resolved_at=(past or now) if status in (Status.RESOLVED, Status.POSTMORTEM) else None,
         scheduled_for=scheduled_for,
         scheduled_until=scheduled_until,
         auto_in_progress=auto_in_progress,
@@ -157,6 +156,8 @@ def declare(
     )
     if published:
         _publish(incident, draft, components=components, actor=actor, now=now)
+    if past:
+        Update.objects.filter(pk=draft.pk).update(display_at=past)
     return incident
 
 
@@ -202,8 +203,7 @@ def publish_draft(
     """
     incident = _lock(incident)
     if incident.published_at:
-        twin = incident.updates.filter(key=key).first() if key else None
-        if key and (twin is None or body not in (None, twin.body)):
+        if key and not incident.updates.filter(key=key).exists():
             raise _overtaken(incident)
         return incident.updates.filter(number__isnull=False).order_by("number").first()  # type: ignore[return-value]  # a published incident has one
     if incident.vetoed_at:
@@ -268,9 +268,9 @@ def publish_update(
     """
     incident = _lock(incident)
     if key and (twin := incident.updates.filter(key=key).first()):
-        if seen is not None and (twin.body, twin.status) != (body, status):
-            raise _overtaken(incident)
         return twin
+    if _other_presses(incident.updates.all(), key):
+        raise _overtaken(incident)
     if seen is not None and reads.newest_number(incident) != seen:
         raise _overtaken(incident)
     _check_text(incident.name, body)
@@ -510,11 +510,12 @@ def _still_true(
     """Return the translations without what says in another language what stands there no longer."""
     if body not in (None, update.body):
         return {}
+    kept: dict[str, dict[str, str]] = update.translations
     if what_to_do in (None, update.what_to_do):
-        return update.translations
+        return kept
     return {
         language: {name: text for name, text in words.items() if name != "what_to_do"}
-        for language, words in update.translations.items()
+        for language, words in kept.items()
     }
 
 
@@ -779,19 +780,30 @@ def _write_status(
         )
 
 
-def check_press(
-    incident: Incident, *, key: str, name: str, body: str, published: bool = True
-) -> None:
-    """Raise Refused or Overtaken unless this is the press that made `incident`: other words under its key are new ones.
+def made_by(key: str, *, page: Page, published: bool = True) -> Incident | None:
+    """Return the incident that this press made already, None for a new one. Raises Refused or Overtaken.
 
-    The form may stand open on a second device, or come back with the browser's own button.
+    A form's key is "FORM.WORDS": the same words again are the same press. Other words from the same form, which stood open
+    on a second device or came back by the browser's own button, must neither be lost nor doubled.
     """
-    if published != (incident.published_at is not None):
-        how = "published" if incident.published_at else "kept as a draft"
-        raise Refused(f'"{incident.name}" is {how} already; go on with it at the desk.')
-    first = incident.updates.get(key=key)
-    if published and (incident.name, first.body) != (name, body):
-        raise _overtaken(incident)
+    if not key:
+        return None
+    twin = Incident.objects.filter(page=page, updates__key=key).first()
+    if twin is not None and published == (twin.published_at is not None):
+        return twin
+    other = _other_presses(Update.objects.filter(incident__page=page), key).first()
+    made = twin or (other.incident if other else None)
+    if made is None:
+        return None
+    if made.published_at and published:
+        raise _overtaken(made)
+    how = "published" if made.published_at else "kept as a draft"
+    raise Refused(f'"{made.name}" is {how} already; go on with it at the desk.')
+
+
+def _other_presses(updates: QuerySet[Update], key: str) -> QuerySet[Update]:
+    form, _, words = key.rpartition(".")
+    return updates.filter(key__startswith=f"{form}.") if form and words else updates.none()
 
 
 def _overtaken(incident: Incident) -> Overtaken:

@@ -68,7 +68,8 @@ def _due_at(call: Call) -> datetime | None:
     if incident.published_at is None:
         return incident.publish_at
     drafts = incident.updates.filter(published_at__isnull=True, vetoed_at__isnull=True)
-    return drafts.aggregate(at=Min("publish_at"))["at"]
+    at: datetime | None = drafts.aggregate(at=Min("publish_at"))["at"]
+    return at
 
 
 def _machine(page: PageFact, incident: IncidentFact, update: UpdateFact) -> str:

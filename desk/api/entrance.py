@@ -25,7 +25,6 @@ from desk.models import ApiKey
 
 SCHEME = "oauth"  # compared without case: real callers send "Oauth"
 FORM_KEYS_MAX = 1000
-KEY_CHARS_MAX = 64  # incidents.Update.key
 _BRACKETS = re.compile(r"\[([^\[\]]*)\]")
 FORM_DEPTH_MAX = 5
 JSON_DEPTH_MAX = 40
@@ -162,13 +161,6 @@ def actor(request: HttpRequest) -> str:
     """Return who is asking, as the audit names it."""
     key: ApiKey = request.auth  # type: ignore[attr-defined]  # ninja sets it after KeyAuth
     return f"api:{key.name}"
-
-
-def idempotency_key(request: HttpRequest) -> str:
-    """Return the request's `Idempotency-Key` as this API key's own, "" without one."""
-    given = request.headers.get("Idempotency-Key", "").strip()
-    key: ApiKey = request.auth  # type: ignore[attr-defined]  # as above
-    return keys.digest(f"{key.pk}:{given}") if given else ""
 
 
 def empty() -> HttpResponse:

@@ -12,7 +12,7 @@ from ninja import Status as Answer
 from pydantic import Field
 
 from desk.api import answers, lookup, shapes
-from desk.api.entrance import Json, actor, idempotency_key, route
+from desk.api.entrance import Json, actor, route
 from desk.api.paging import Moment, PageNumber, PerPage, cut
 from incidents import amending, reads, services
 from incidents.lifecycle import (
@@ -139,7 +139,7 @@ def create_incident(request: HttpRequest, page_id: str, body: IncidentIn) -> Ans
         scheduled_until=_aware(page, words.scheduled_until), auto_in_progress=words.opens_itself is not False,
         auto_completed=words.closes_itself is not False, social=words.social is not False, backfilled=backfilled,
         audience=words.audience, custom_tweet=words.custom_tweet, metadata=words.metadata, actor=actor(request),
-        key=idempotency_key(request), translations=words.translations, now=timezone.now(),
+        translations=words.translations, now=timezone.now(),
     )  # fmt: skip
     return Answer(201, shapes.incident_of(incident.uid, page))
 
@@ -342,7 +342,7 @@ def _post(request: HttpRequest, page: Page, incident: Incident, words: IncidentW
         return
     services.publish_update(
         incident, status=status, audience=words.audience, impact=words.impact_override, actor=who, now=now,
-        custom_tweet=words.custom_tweet, translations=words.translations, key=idempotency_key(request), **said,
+        custom_tweet=words.custom_tweet, translations=words.translations, **said,
     )  # fmt: skip
 
 

@@ -242,7 +242,9 @@ def test_a_backfilled_incident_is_over_and_told_to_nobody(call: Caller) -> None:
         True,
         "2026-01-02",
     )
-    assert Update.objects.get().audience == Audience.NOBODY
+    update = Update.objects.get()
+    assert update.audience == Audience.NOBODY
+    assert row["resolved_at"][:10] == f"{update.display_at:%Y-%m-%d}" == "2026-01-02", "on its day"
 
 
 def test_a_draft_is_invisible(call: Caller) -> None:

@@ -284,14 +284,33 @@ def test_the_browsers_own_way_back_does_not_say_what_is_not_so(
     assert says in text(answer)
 
 
-def test_other_words_under_a_declaration_that_was_made_are_not_lost(ann: Client) -> None:
-    words = declaration(ann, _publish="1")
+@pytest.mark.parametrize("button", ["_publish", "_draft"])
+@pytest.mark.parametrize("changed", ["body", "component"])
+def test_other_words_under_a_declaration_that_was_made_are_not_lost(
+    ann: Client, button: str, changed: str
+) -> None:
+    words = declaration(ann) | {button: "1"}
     assert ann.post(DECLARE, words).status_code == 302
     assert ann.post(DECLARE, words).status_code == 302
-    answer = ann.post(DECLARE, words | {"body": "Something else."})
+    name = "body" if changed == "body" else f"component_{world.component().pk}"
+    new = "Something else." if changed == "body" else "degraded_performance"
+    answer = ann.post(DECLARE, words | {name: new})
     assert answer.status_code == 409
-    assert "Something else." in text(answer)
+    assert answer.context["form"][name].value() == new
     assert Incident.objects.count() == 1
+
+
+def test_other_words_in_the_records_can_be_said_after_all(ann: Client) -> None:
+    incident = world.incident(world.component())
+    path = f"/admin/incidents/incident/{incident.pk}/update/"
+    words = typed(ann, path, status="identified", body="We found it.")
+    assert ann.post(path, words).status_code == 302
+    answer = ann.post(path, words | {"body": "It is being mended."})
+    assert "We found it." in text(answer)
+    again = words | {"body": "It is being mended."}
+    again |= {name: answer.context["form"][name].value() for name in ("seen", "key")}
+    assert ann.post(path, again).status_code == 302
+    assert incident.updates.count() == 3
 
 
 def test_another_trouble_is_declared_without_a_question(ann: Client) -> None:

@@ -1,10 +1,12 @@
 """How often a key may call, and what a repeated request does."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import redis
 from django.conf import settings as ours
+from django.utils import timezone
 
 from desk import keys
 from desk.api import limits
@@ -79,6 +81,16 @@ def test_a_refused_request_may_be_sent_again_under_its_key(call: Caller) -> None
     assert call("POST", "/incidents", {"incident": {}}, **key).status_code == 422
     assert not Answered.objects.exists()
     assert call("POST", "/incidents", WORDS, **key).status_code == 201
+
+
+def test_a_key_used_again_after_its_day_declares_what_is_asked_then(call: Caller) -> None:
+    key = {"Idempotency-Key": "night"}
+    first = call("POST", "/incidents", WORDS, **key)
+    Answered.objects.update(at=timezone.now() - timedelta(days=2))
+    other = {"incident": {"name": "Another night", "body": "We look."}}
+    second = call("POST", "/incidents", other, **key)
+    assert second.json()["name"] == "Another night"
+    assert second.json()["id"] != first.json()["id"]
 
 
 def test_keys_do_not_share_their_idempotency_keys(call: Caller) -> None:

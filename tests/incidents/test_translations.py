@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from incidents import reads, services
+from incidents import amending, reads, services
 from incidents.lifecycle import ComponentStatus, Refused, Status
 from incidents.models import Incident, Update
 from notifications import entries, outbox
@@ -71,6 +71,33 @@ def test_a_corrected_text_takes_its_translations_back() -> None:
     incident = declare(translations={"es": SPANISH})
     services.edit(incident.updates.get(), body="We look.", actor="ann", now=world.NOW)
     assert Update.objects.get().translations == {}
+
+
+def test_corrected_advice_takes_the_old_advice_back_in_every_language() -> None:
+    incident = declare(translations={"es": SPANISH})
+    update = incident.updates.get()
+    services.edit(
+        update, body=update.body, what_to_do="Do not open the app.", actor="ann", now=world.NOW
+    )
+    told = {"name": SPANISH["name"], "body": SPANISH["body"]}
+    assert Update.objects.get().translations == {"es": told}
+
+
+def test_a_new_name_takes_the_old_one_back_in_every_language() -> None:
+    incident = declare(translations={"es": SPANISH})
+    amending.amend(incident, changes={"name": "No readings at all"}, actor="ann", now=world.NOW)
+    assert heard(incident, "es")[:2] == ("No readings at all", SPANISH["body"])
+
+
+def test_words_for_a_region_are_read_on_its_languages_page(tmp_path: Path) -> None:
+    page = world.page()
+    page.languages = ["en", "es-MX"]
+    page.save()
+    incident = declare(translations={"es-MX": SPANISH})
+    Publisher(tmp_path).publish(snapshot.take(world.NOW))
+    assert SPANISH["body"] in (tmp_path / "es" / "incidents" / incident.uid).read_text()
+    banner = json.loads((tmp_path / "banner.es.json").read_bytes())
+    assert banner["headline"] == SPANISH["name"]
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,13 @@ def test_uptime_in_percent(changes: list[tuple[float, str]], expected: float | N
     assert percent == (None if expected is None else pytest.approx(expected))
 
 
+@pytest.mark.parametrize("fraction", [0.1, 0.7, 3.3, 12345.678901])
+def test_what_never_failed_is_a_hundred_whatever_the_fractions(fraction: float) -> None:
+    since = START + timedelta(seconds=fraction)
+    spans = uptime.spans([(since, "operational")], until=END - timedelta(seconds=fraction / 3))
+    assert uptime.uptime_percent(spans, since=START, until=END) == 100.0
+
+
 def test_what_lies_outside_the_window_does_not_count() -> None:
     spans = uptime.spans([(at(0), "major_outage"), (at(50), "operational")], until=END)
     assert uptime.uptime_percent(spans, since=at(50), until=END) == 100.0

@@ -2,12 +2,14 @@
 
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from icalendar import Calendar
 
 from incidents.lifecycle import Status
-from public import feeds
+from public import feeds, ical
 from public.snapshot import Snapshot
 from tests.public.cast import HOUR_AGO, NOW, PAGE, incident, maintenance, snapshot, update
 
@@ -111,3 +113,26 @@ def test_a_feed_holds_the_fifty_newest() -> None:
     ]
     found = [item["guid"].rpartition("/")[2] for item in items(snapshot(*many))]
     assert found == [f"incident{number:04}" for number in range(50)]
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "ends"),
+    [
+        pytest.param({"status": Status.SCHEDULED}, "TENTATIVE", 4, id="ahead"),
+        pytest.param({"status": Status.IN_PROGRESS}, "CONFIRMED", 4, id="under way"),
+        pytest.param({"resolved_at": 3}, "CONFIRMED", 3, id="over earlier"),
+        pytest.param({"resolved_at": 1}, "CANCELLED", 4, id="closed before it opened"),
+        pytest.param({"resolved_at": 3, "retracted_at": 3}, "CANCELLED", 4, id="taken back"),
+    ],
+)
+def test_a_window_that_was_called_off_is_cancelled_in_calendars(
+    words: dict[str, Any], status: str, ends: int
+) -> None:
+    at = {hours: NOW + timedelta(hours=hours) for hours in (1, 2, 3, 4)}
+    told = {name: at.get(value, value) for name, value in words.items()}
+    window = {"status": Status.COMPLETED, "scheduled_for": at[2], "scheduled_until": at[4]} | told
+    feed = feeds.of_page(snapshot(maintenance(**window)))
+    [event] = Calendar.from_ical(ical.calendar(feed)).walk("VEVENT")
+    assert event["STATUS"] == status
+    assert event.decoded("DTSTART") == at[2]
+    assert event.decoded("DTEND") == at[ends]

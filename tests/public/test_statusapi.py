@@ -16,6 +16,7 @@ from public.words import State
 from tests.public.cast import (
     FINE,
     HOUR_AGO,
+    LONG_AGO,
     MAJOR,
     NOW,
     PAGE,
@@ -111,6 +112,22 @@ def test_the_banner_has_schema_1_exactly() -> None:
             {"id": "follow000000", "slug": "follow", "name": "Follow", "status": "major_outage"}
         ],
     }
+
+
+def test_what_the_sentence_names_is_what_the_rest_is_about() -> None:
+    works = maintenance(
+        Status.IN_PROGRESS, scheduled_for=LONG_AGO, updates=(update(what_to_do="Nothing to do."),)
+    )
+    hurt = component(status=MAJOR)
+    blind = component("login", unknown_since=LONG_AGO)
+    began = (("follow000000", ((HOUR_AGO, "major_outage"),)),)
+    taken = replace(snapshot(works, components=(hurt, blind)), history=began)
+    banner = statusapi.banner(taken, "en")
+    assert banner["headline"] == "Follow: not working"
+    assert banner["since"] == "2019-11-30T06:10:18.000Z"
+    assert (banner["incident"], banner["what_to_do"]) == (None, None)
+    well = statusapi.banner(snapshot(works, components=(component(),)), "en")
+    assert well["what_to_do"] == "Nothing to do."
 
 
 def test_the_banner_of_a_quiet_day_has_nothing_to_do() -> None:
