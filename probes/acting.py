@@ -77,6 +77,7 @@ def act(page: Page, rows: Sequence[CurrentVerdict], *, now: datetime) -> None:
         if row.word == Word.UNKNOWN and row.skipped:
             _name_unchecked(page, row, now)
     _recover(rows, now)
+    _forget_what_is_over(rows)
 
 
 def _claim(rows: Sequence[CurrentVerdict]) -> None:
@@ -133,6 +134,15 @@ def _let_go(row: CurrentVerdict) -> None:
     _part(row)
 
 
+def _forget_what_is_over(rows: Sequence[CurrentVerdict]) -> None:
+    """What an incident that is monitored said of each mended verdict holds no longer: bad again, it is said again."""
+    for row in rows:
+        is_monitored = row.incident is not None and row.incident.status == Status.MONITORING
+        if is_monitored and row.said_word and row.claim not in BAD:
+            row.said_word = ""
+            row.save(update_fields=["said_word"])
+
+
 def _part(row: CurrentVerdict) -> None:
     row.incident, row.said_word = None, ""
     row.save(update_fields=["incident", "said_word", "vetoed_word"])
@@ -168,7 +178,7 @@ def _say(page: Page, row: CurrentVerdict, rows: Sequence[CurrentVerdict], now: d
         _call(page, row, now, why=_HELD_BACK if case.is_in_shadow else "")
         return
     if move is Move.RELAPSE and own is not None:
-        _relapse(page, row, own, policy, now)
+        _relapse(page, row, rows, own, policy, now)
         return
     _speak_up(page, row, rows, policy, now)
 
@@ -199,7 +209,7 @@ def _speak_up(
     elif move is Move.WIDEN and incident is not None:
         _widen(page, row, rows, incident, policy, due, now)
     elif move is Move.APPEND and incident is not None:
-        _append(page, row, incident, policy, due, now)
+        _append(page, row, rows, incident, policy, due, now)
     else:
         _declare(page, row, policy, due, now)
 
@@ -409,11 +419,13 @@ def _is_said_of_any(row: CurrentVerdict, draft: Incident) -> bool:
 def _status_of(
     row: CurrentVerdict, rows: Sequence[CurrentVerdict], incident: Incident
 ) -> ComponentStatus:
-    """Return the worst that the checks of this incident say of the component."""
+    """Return the worst that this verdict and the other checks of this incident say of the component."""
     same = [
         each.said_word
         for each in rows
-        if each.component_id == row.component_id and each.incident_id == incident.pk
+        if each.component_id == row.component_id
+        and each.incident_id == incident.pk
+        and each.pk != row.pk
     ]
     return worst(PUBLIC[word] for word in (*same, row.claim) if word in PUBLIC)
 
@@ -421,6 +433,7 @@ def _status_of(
 def _append(
     page: Page,
     row: CurrentVerdict,
+    rows: Sequence[CurrentVerdict],
     incident: Incident,
     policy: Policy,
     due: datetime | None,
@@ -429,16 +442,26 @@ def _append(
     """Say a further verdict in an open incident, judged by its own policy."""
     text = _text(page, row, policy)
     name = _noticed(row)
-    is_over = incident.status == Status.MONITORING
-    if is_over or row.incident_id == incident.pk or not _is_said(row, incident):
+    status = _news(row, rows, incident)
+    if status is not None:
+        is_over = incident.status == Status.MONITORING
         saying = _Saying(
             status=Status.INVESTIGATING if is_over else Status(incident.status),
             body=text.body if text.template else f"Our checks find: {name}.",
-            components={row.component: PUBLIC[row.claim]},
+            components={row.component: status},
             text=text,
         )
         _speak(page, incident, saying, row, due=due, now=now)
     _said(row, incident)
+
+
+def _news(
+    row: CurrentVerdict, rows: Sequence[CurrentVerdict], incident: Incident
+) -> ComponentStatus | None:
+    """Return how the component is, None where the incident tells as much already."""
+    if incident.status == Status.MONITORING:
+        return _status_of(row, rows, incident)
+    return None if _is_said(row, incident) else PUBLIC[row.claim]
 
 
 def _is_said(row: CurrentVerdict, incident: Incident) -> bool:
@@ -451,16 +474,24 @@ def _is_said(row: CurrentVerdict, incident: Incident) -> bool:
 
 
 def _relapse(
-    page: Page, row: CurrentVerdict, incident: Incident, policy: Policy, now: datetime
+    page: Page,
+    row: CurrentVerdict,
+    rows: Sequence[CurrentVerdict],
+    incident: Incident,
+    policy: Policy,
+    now: datetime,
 ) -> None:
     """The trouble is back before the incident was over."""
-    saying = _Saying(
-        status=Status.INVESTIGATING,
-        body=f"{_noticed(row)} again. We are looking into it.",
-        components={row.component: PUBLIC[row.claim]},
-        text=_text(page, row, policy),
-    )
-    _speak(page, incident, saying, row, due=now, now=now)
+    status = _news(row, rows, incident)
+    if status is not None:
+        saying = _Saying(
+            status=Status.INVESTIGATING,
+            body=f"{_noticed(row)} again. We are looking into it.",
+            components={row.component: status},
+            text=_text(page, row, policy),
+        )
+        _speak(page, incident, saying, row, due=now, now=now)
+    _said(row, incident)
 
 
 def _reopen(

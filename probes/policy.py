@@ -155,6 +155,7 @@ class Case:
     word: Word
     # None: no policy matches.
     publish: Publish | None
+    # Empty where nothing was said yet, and again once it was said that it is over.
     said_word: str = ""
     vetoed_word: str = ""
     # The incident that says it.
@@ -172,6 +173,8 @@ def respond(case: Case) -> Move:
         return Move.CALL
     if gravity(case.word) <= gravity(case.vetoed_word):
         return Move.NOTHING
+    if case.is_said and case.is_published and not case.said_word:
+        return Move.RELAPSE
     if case.is_said and gravity(case.word) <= gravity(case.said_word):
         return Move.RELAPSE if case.is_published and case.is_monitored else Move.NOTHING
     return Move.SPEAK

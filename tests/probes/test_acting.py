@@ -1,0 +1,94 @@
+"""What the page shows and is told on the way back and forth: relapses, further checks, what people posted."""
+
+import pytest
+
+from incidents.lifecycle import ComponentStatus
+from probes.models import Check, CurrentVerdict
+from tests.probes.test_services import INTERVAL_S, ONE_AM, SPEC, World, build_world
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def world() -> World:
+    return build_world()
+
+
+def second_check(world: World) -> None:
+    Check.objects.create(
+        page=world.page,
+        slug="second",
+        kind="http",
+        spec=SPEC,
+        interval_s=INTERVAL_S,
+        locations=["local"],
+        changed_at=ONE_AM,
+    )
+
+
+@pytest.mark.slow
+def test_each_component_that_relapses_is_shown(world: World) -> None:
+    world.policy("follow", "outage", publish="auto", veto_s=0)
+    world.policy("login", "outage", publish="auto", veto_s=0)
+    world.runs(2, follow="fail")
+    world.runs(2, login="fail")
+    world.runs(11)
+    assert world.said()[-1] == ("monitoring", True)
+
+    world.runs(2, follow="fail")
+    world.runs(2, login="fail")
+
+    assert world.component("follow").status == ComponentStatus.MAJOR_OUTAGE
+    assert world.component("login").status == ComponentStatus.MAJOR_OUTAGE
+    assert world.said()[3:] == [("investigating", True), ("investigating", True)]
+
+
+@pytest.mark.slow
+def test_a_relapse_that_becomes_worse_is_said(world: World) -> None:
+    world.policy("follow", "degraded", "outage", publish="auto", veto_s=0)
+    world.runs(2, follow="fail")
+    world.runs(11)
+
+    world.runs(2, follow="slow")
+    assert world.component("follow").status == ComponentStatus.DEGRADED_PERFORMANCE
+    world.runs(2, follow="fail")
+
+    assert world.component("follow").status == ComponentStatus.MAJOR_OUTAGE
+    assert [status for status, _ in world.said()] == [
+        "investigating",
+        "monitoring",
+        "investigating",
+        "investigating",
+    ]
+
+
+def two_checks_say(world: World, first: str, *second: str) -> None:
+    """Both checks run side by side; the second one sees one thing after the other."""
+    for seen in second:
+        world.run(follow=first)
+        world.run(follow=seen, check="second")
+        world.wait(INTERVAL_S)
+
+
+def test_a_check_that_worsens_does_not_lower_what_another_one_said(world: World) -> None:
+    world.policy("follow", "degraded", "partial", "outage", publish="auto", veto_s=0)
+    second_check(world)
+
+    two_checks_say(world, "fail", "slow", "slow", "fail", "slow", "fail", "slow", "fail")
+
+    assert CurrentVerdict.objects.filter(component__slug="follow", word="partial").exists()
+    assert world.component("follow").status == ComponentStatus.MAJOR_OUTAGE
+
+
+@pytest.mark.slow
+def test_a_milder_relapse_does_not_lower_a_graver_one(world: World) -> None:
+    world.policy("follow", "degraded", "outage", publish="auto", veto_s=0)
+    second_check(world)
+    two_checks_say(world, "fail", "fail", "fail")
+    two_checks_say(world, "ok", *["ok"] * 11)
+    assert world.said()[-1] == ("monitoring", True)
+
+    two_checks_say(world, "fail", "slow", "slow")
+
+    assert world.component("follow").status == ComponentStatus.MAJOR_OUTAGE
+    assert world.said()[2:] == [("investigating", True)]
