@@ -652,9 +652,13 @@ def _recover(rows: Sequence[CurrentVerdict], now: datetime) -> None:
 
 
 def _recover_one(incident: Incident, mine: Sequence[CurrentVerdict], now: datetime) -> None:
-    if any(row.clean_since is None for row in mine):
+    # The desk's: what fires there is trouble that no check of ours may end.
+    is_alerted = incident.alerts.filter(ended_at__isnull=True).exists()
+    if is_alerted or any(row.clean_since is None for row in mine):
         # It is not over after all: what was drafted of that must not go out.
-        _withdraw_follow_ups(incident, (Status.MONITORING, Status.RESOLVED), now)
+        _withdraw_follow_ups(incident, _ALL_CLEAR, now)
+    if is_alerted:
+        return
     clean_since = [row.clean_since for row in (*mine, *_named_by(incident, mine))]
     due = policies.way_back(
         clean_since,
@@ -686,6 +690,9 @@ def _named_by(incident: Incident, mine: Sequence[CurrentVerdict]) -> list[Curren
     )
 
 
+_ALL_CLEAR: Final = (Status.MONITORING, Status.RESOLVED)
+
+
 def _withdraw_follow_ups(incident: Incident, statuses: Sequence[Status], now: datetime) -> None:
     """Take back what the machine drafted and the checks no longer bear out."""
     drafts = Update.objects.filter(
@@ -697,7 +704,12 @@ def _withdraw_follow_ups(incident: Incident, statuses: Sequence[Status], now: da
     )
     if incident.published_at is not None:
         for draft in drafts:
-            core.veto(draft, actor=ACTOR, now=now)
+            # While it is monitored, trouble of a further component is drafted under that status too.
+            is_trouble = any(
+                change["new_status"] != ComponentStatus.OPERATIONAL for change in draft.changes
+            )
+            if not (draft.status in _ALL_CLEAR and is_trouble):
+                core.veto(draft, actor=ACTOR, now=now)
 
 
 def _withdraw(incident: Incident, mine: Sequence[CurrentVerdict], now: datetime) -> None:
