@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from incidents import services as core
 from incidents import trace
@@ -135,12 +136,32 @@ def _let_go(row: CurrentVerdict) -> None:
 
 
 def _forget_what_is_over(rows: Sequence[CurrentVerdict]) -> None:
-    """What an incident that is monitored said of each mended verdict holds no longer: bad again, it is said again."""
+    """What was said of a mended verdict holds no longer than its incident tells it: bad again, it is said again."""
     for row in rows:
-        is_monitored = row.incident is not None and row.incident.status == Status.MONITORING
-        if is_monitored and row.said_word and row.claim not in BAD:
+        if row.incident is None or not row.said_word or row.clean_since is None:
+            continue
+        if not _is_said(row, row.incident, row.said_word) and not _is_to_be_said(row, row.incident):
             row.said_word = ""
             row.save(update_fields=["said_word"])
+
+
+def _is_to_be_said(row: CurrentVerdict, incident: Incident) -> bool:
+    """Say whether a follow-up that waits tells of trouble of the component."""
+    return any(row.component.uid in _troubled(draft) for draft in _waiting(incident))
+
+
+def _waiting(incident: Incident) -> QuerySet[Update]:
+    """Return the machine's follow-ups that neither went out nor were vetoed."""
+    return incident.updates.filter(automatic=True, number__isnull=True, vetoed_at__isnull=True)
+
+
+def _troubled(draft: Update) -> set[str]:
+    """Return the components (uids) of which a draft tells that they do not work as they should."""
+    return {
+        change["code"]
+        for change in draft.changes
+        if change["new_status"] != ComponentStatus.OPERATIONAL
+    }
 
 
 def _part(row: CurrentVerdict) -> None:
@@ -161,6 +182,9 @@ def _say(page: Page, row: CurrentVerdict, rows: Sequence[CurrentVerdict], now: d
         is_said=own is not None,
         is_published=own is not None and own.published_at is not None,
         is_monitored=own is not None and own.status == Status.MONITORING,
+        is_told_over=own is not None
+        and own.published_at is not None
+        and _told(row, own) == ComponentStatus.OPERATIONAL,
         is_in_shadow=policies.is_in_shadow(
             changed_at=row.of_check.shadow_from,
             up_at=row.up_at,
@@ -444,9 +468,8 @@ def _append(
     name = _noticed(row)
     status = _news(row, rows, incident)
     if status is not None:
-        is_over = incident.status == Status.MONITORING
         saying = _Saying(
-            status=Status.INVESTIGATING if is_over else Status(incident.status),
+            status=_back_from(incident),
             body=text.body if text.template else f"Our checks find: {name}.",
             components={row.component: status},
             text=text,
@@ -455,22 +478,30 @@ def _append(
     _said(row, incident)
 
 
+def _back_from(incident: Incident) -> Status:
+    """Return where an incident stands when it has trouble: monitored no longer."""
+    is_monitored = incident.status == Status.MONITORING
+    return Status.INVESTIGATING if is_monitored else Status(incident.status)
+
+
 def _news(
     row: CurrentVerdict, rows: Sequence[CurrentVerdict], incident: Incident
 ) -> ComponentStatus | None:
     """Return how the component is, None where the incident tells as much already."""
     if incident.status == Status.MONITORING:
         return _status_of(row, rows, incident)
-    return None if _is_said(row, incident) else PUBLIC[row.claim]
+    return None if _is_said(row, incident, row.claim) else PUBLIC[row.claim]
 
 
-def _is_said(row: CurrentVerdict, incident: Incident) -> bool:
+def _is_said(row: CurrentVerdict, incident: Incident, word: str) -> bool:
     """Say whether the incident already tells as much of the component, by another check or a person."""
+    told = _told(row, incident)
+    return told is not None and worst([told, PUBLIC[word]]) == told
+
+
+def _told(row: CurrentVerdict, incident: Incident) -> ComponentStatus | None:
     there = incident.affected.filter(component_id=row.component_id).first()
-    if there is None:
-        return False
-    told = ComponentStatus(there.status)
-    return worst([told, PUBLIC[row.claim]]) == told
+    return ComponentStatus(there.status) if there else None
 
 
 def _relapse(
@@ -485,7 +516,7 @@ def _relapse(
     status = _news(row, rows, incident)
     if status is not None:
         saying = _Saying(
-            status=Status.INVESTIGATING,
+            status=_back_from(incident),
             body=f"{_noticed(row)} again. We are looking into it.",
             components={row.component: status},
             text=_text(page, row, policy),
@@ -657,6 +688,9 @@ def _recover_one(incident: Incident, mine: Sequence[CurrentVerdict], now: dateti
     if is_alerted or any(row.clean_since is None for row in mine):
         # It is not over after all: what was drafted of that must not go out.
         _withdraw_follow_ups(incident, _ALL_CLEAR, now)
+    else:
+        # Nor must what was drafted of trouble that has passed.
+        _withdraw_follow_ups(incident, (Status.INVESTIGATING, Status.IDENTIFIED), now)
     if is_alerted:
         return
     clean_since = [row.clean_since for row in (*mine, *_named_by(incident, mine))]
@@ -695,21 +729,12 @@ _ALL_CLEAR: Final = (Status.MONITORING, Status.RESOLVED)
 
 def _withdraw_follow_ups(incident: Incident, statuses: Sequence[Status], now: datetime) -> None:
     """Take back what the machine drafted and the checks no longer bear out."""
-    drafts = Update.objects.filter(
-        incident=incident,
-        automatic=True,
-        number__isnull=True,
-        vetoed_at__isnull=True,
-        status__in=statuses,
-    )
-    if incident.published_at is not None:
-        for draft in drafts:
-            # While it is monitored, trouble of a further component is drafted under that status too.
-            is_trouble = any(
-                change["new_status"] != ComponentStatus.OPERATIONAL for change in draft.changes
-            )
-            if not (draft.status in _ALL_CLEAR and is_trouble):
-                core.veto(draft, actor=ACTOR, now=now)
+    if incident.published_at is None:
+        return
+    for draft in _waiting(incident).filter(status__in=statuses):
+        # While it is monitored, an alert's trouble is drafted under that status: no all-clear.
+        if not (draft.status in _ALL_CLEAR and _troubled(draft)):
+            core.veto(draft, actor=ACTOR, now=now)
 
 
 def _withdraw(incident: Incident, mine: Sequence[CurrentVerdict], now: datetime) -> None:
@@ -726,7 +751,6 @@ def _follow_up(
     clean: datetime,
     now: datetime,
 ) -> None:
-    _withdraw_follow_ups(incident, (Status.INVESTIGATING, Status.IDENTIFIED), now)
     names = " and ".join(sorted({row.component.name for row in mine}))
     body = {
         Status.MONITORING: f"Our checks find that this works again: {names}. We keep watching.",

@@ -2,7 +2,9 @@
 
 import pytest
 
-from incidents.lifecycle import ComponentStatus
+from incidents import services as core
+from incidents.lifecycle import ComponentStatus, Status
+from incidents.models import Incident, Update
 from probes.models import Check, CurrentVerdict
 from tests.probes.test_services import INTERVAL_S, ONE_AM, SPEC, World, build_world
 
@@ -92,3 +94,69 @@ def test_a_milder_relapse_does_not_lower_a_graver_one(world: World) -> None:
 
     assert world.component("follow").status == ComponentStatus.MAJOR_OUTAGE
     assert world.said()[2:] == [("investigating", True)]
+
+
+# ---- where a person has posted -------------------------------------------------------------
+
+
+def post(world: World, status: Status) -> None:
+    core.publish_update(
+        Incident.objects.get(), status=status, body="We know.", actor="ann", now=world.now
+    )
+
+
+@pytest.mark.slow
+def test_a_relapse_that_passed_while_it_was_a_draft_does_not_go_out(world: World) -> None:
+    world.policy("follow", "outage", publish="auto", veto_s=0)
+    world.runs(2, follow="fail")
+    post(world, Status.MONITORING)
+    world.runs(1, follow="fail")
+    assert world.said()[2:] == [("investigating", False)]
+
+    world.runs(12)
+
+    assert ("investigating", True) not in world.said()[2:]
+
+
+@pytest.mark.slow
+def test_a_relapse_that_lasts_goes_out(world: World) -> None:
+    world.policy("follow", "outage", publish="auto", veto_s=0)
+    world.runs(2, follow="fail")
+    post(world, Status.MONITORING)
+
+    world.runs(12, follow="fail")
+
+    assert world.said()[2:] == [("investigating", True)]
+
+
+@pytest.mark.slow
+def test_a_further_component_that_passed_as_a_draft_is_said_when_it_is_back(world: World) -> None:
+    world.policy("follow", "outage", publish="auto", veto_s=0)
+    world.policy("login", "outage", publish="auto", veto_s=120)
+    world.runs(2, follow="fail")
+    world.runs(2, login="fail")
+    world.runs(6)
+    assert world.said() == [("investigating", True), ("investigating", False)]
+
+    world.runs(2, login="fail")
+    assert world.said()[2:] == [("investigating", False)]
+    world.runs(4, login="fail")
+
+    assert world.said()[2:] == [("investigating", True)]
+    assert world.component("login").status == ComponentStatus.MAJOR_OUTAGE
+
+
+@pytest.mark.slow
+def test_a_veto_of_a_further_component_holds_until_it_was_clean_once(world: World) -> None:
+    world.policy("follow", "outage", publish="auto", veto_s=0)
+    world.policy("login", "outage", publish="auto", veto_s=120)
+    world.runs(2, follow="fail")
+    world.runs(2, login="fail")
+    core.veto(Update.objects.get(published_at=None), actor="ann", now=world.now)
+    world.runs(4, login="fail")
+    assert len(world.said()) == 2
+
+    world.runs(1)
+    world.runs(2, login="fail")
+
+    assert world.said()[2:] == [("investigating", False)]
