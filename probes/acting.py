@@ -19,7 +19,7 @@ from incidents.lifecycle import (
     Status,
     worst,
 )
-from incidents.models import Component, Incident, Page, Template, Update
+from incidents.models import AuditEntry, Component, Incident, Page, Template, Update
 from probes import policy as policies
 from probes.models import CurrentVerdict, Policy
 from probes.policy import Back, Case, Move, Night, Publish, Window
@@ -590,8 +590,12 @@ def _speak(
     *,
     due: datetime | None,
     now: datetime,
+    taken_back: Sequence[str] = (),
 ) -> None:
-    """Post a follow-up, or draft it where a person speaks or the policy wants a wait."""
+    """Post a follow-up, or draft it where a person speaks or the policy wants a wait.
+
+    Drafts `taken_back` (uids) do not keep it from being drafted once more.
+    """
     if incident.person_posted and due is not None:
         due = max(due, now + PERSON_WAIT)
     words: dict[str, Any] = {  # Any: keyword arguments of several types.
@@ -607,14 +611,16 @@ def _speak(
     if due is not None and due <= now:
         core.publish_update(incident, automatic=True, **words)
         incident.refresh_from_db()
-    elif not _is_drafted(incident, saying, row.since or now):
+    elif not _is_drafted(incident, saying, row.since or now, taken_back):
         core.draft_update(incident, publish_at=due, **words)
         _call_for_draft(page, row, incident, due, now)
 
 
-def _is_drafted(incident: Incident, saying: _Saying, since: datetime) -> bool:
+def _is_drafted(
+    incident: Incident, saying: _Saying, since: datetime, taken_back: Sequence[str]
+) -> bool:
     """Say whether the machine has drafted this since then, vetoed or not."""
-    drafts = incident.updates.filter(
+    drafts = incident.updates.exclude(uid__in=taken_back).filter(
         automatic=True,
         published_at__isnull=True,
         number__isnull=True,
@@ -737,6 +743,14 @@ def _withdraw_follow_ups(incident: Incident, statuses: Sequence[Status], now: da
             core.veto(draft, actor=ACTOR, now=now)
 
 
+def _taken_back(incident: Incident) -> list[str]:
+    """Return the follow-ups that the checks withdrew; what a person vetoed is not among them."""
+    vetoed = incident.updates.filter(automatic=True, vetoed_at__isnull=False)
+    uids = list(vetoed.values_list("uid", flat=True))
+    ours = AuditEntry.objects.filter(subject__in=uids, action="veto", actor=ACTOR)
+    return list(ours.values_list("subject", flat=True))
+
+
 def _withdraw(incident: Incident, mine: Sequence[CurrentVerdict], now: datetime) -> None:
     """The trouble passed before anybody was told of it."""
     for row in mine:
@@ -763,7 +777,9 @@ def _follow_up(
         components={row.component: ComponentStatus.OPERATIONAL for row in mine},
         text=_Text("", "", "", template),
     )
-    _speak(incident.page, incident, saying, mine[0], due=now, now=now)
+    _speak(
+        incident.page, incident, saying, mine[0], due=now, now=now, taken_back=_taken_back(incident)
+    )
     if incident.status in FINAL:
         for row in mine:
             _part(row)

@@ -160,3 +160,31 @@ def test_a_veto_of_a_further_component_holds_until_it_was_clean_once(world: Worl
     world.runs(2, login="fail")
 
     assert world.said()[2:] == [("investigating", False)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("by_person", "said"),
+    [
+        pytest.param(False, [("monitoring", True)], id="the machine took it back: said at last"),
+        pytest.param(True, [], id="a person did not want it: not said"),
+    ],
+)
+def test_an_all_clear_that_was_taken_back(
+    world: World, by_person: bool, said: list[tuple[str, bool]]
+) -> None:
+    world.policy("follow", "outage", publish="auto", veto_s=0)
+    Check.objects.update(rule={"recover_after_s": 300, "resolve_after_s": None})
+    world.runs(2, follow="fail")
+    post(world, Status.IDENTIFIED)
+    world.runs(12)
+    draft = Update.objects.get(status="monitoring")
+    if by_person:
+        core.veto(draft, actor="ann", now=world.now)
+
+    # One failed run breaks the peace; two would be an outage.
+    world.runs(1, follow="fail")
+    world.runs(24)
+
+    assert Update.objects.get(pk=draft.pk).vetoed_at is not None
+    assert [each for each in world.said() if each == ("monitoring", True)] == said
