@@ -103,7 +103,12 @@ def _end(rows: Sequence[IntakeAlert], now: datetime) -> None:
 
 
 def _over(incident: Incident, now: datetime) -> None:
-    """A draft does not go out; what is out is resolved as its rule says, by a person if one has spoken in it."""
+    """A draft does not go out; what is out is resolved as its rule says, by a person if one has spoken in it.
+
+    Where checks speak in it as well, their way back ends it: no alert knows whether they are clean.
+    """
+    if incident.verdicts.exists():
+        return
     source = incident.source | {"over_at": now.isoformat()}
     Incident.objects.filter(pk=incident.pk).update(source=source)
     if incident.published_at is None:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from incidents import services as core
 from incidents import trace
@@ -18,7 +19,7 @@ from incidents.lifecycle import (
     Status,
     worst,
 )
-from incidents.models import Component, Incident, Page, Template, Update
+from incidents.models import AuditEntry, Component, Incident, Page, Template, Update
 from probes import policy as policies
 from probes.models import CurrentVerdict, Policy
 from probes.policy import Back, Case, Move, Night, Publish, Window
@@ -77,6 +78,7 @@ def act(page: Page, rows: Sequence[CurrentVerdict], *, now: datetime) -> None:
         if row.word == Word.UNKNOWN and row.skipped:
             _name_unchecked(page, row, now)
     _recover(rows, now)
+    _forget_what_is_over(rows)
 
 
 def _claim(rows: Sequence[CurrentVerdict]) -> None:
@@ -133,6 +135,35 @@ def _let_go(row: CurrentVerdict) -> None:
     _part(row)
 
 
+def _forget_what_is_over(rows: Sequence[CurrentVerdict]) -> None:
+    """What was said of a mended verdict holds no longer than its incident tells it: bad again, it is said again."""
+    for row in rows:
+        if row.incident is None or not row.said_word or row.clean_since is None:
+            continue
+        if not _is_said(row, row.incident, row.said_word) and not _is_to_be_said(row, row.incident):
+            row.said_word = ""
+            row.save(update_fields=["said_word"])
+
+
+def _is_to_be_said(row: CurrentVerdict, incident: Incident) -> bool:
+    """Say whether a follow-up that waits tells of trouble of the component."""
+    return any(row.component.uid in _troubled(draft) for draft in _waiting(incident))
+
+
+def _waiting(incident: Incident) -> QuerySet[Update]:
+    """Return the machine's follow-ups that neither went out nor were vetoed."""
+    return incident.updates.filter(automatic=True, number__isnull=True, vetoed_at__isnull=True)
+
+
+def _troubled(draft: Update) -> set[str]:
+    """Return the components (uids) of which a draft tells that they do not work as they should."""
+    return {
+        change["code"]
+        for change in draft.changes
+        if change["new_status"] != ComponentStatus.OPERATIONAL
+    }
+
+
 def _part(row: CurrentVerdict) -> None:
     row.incident, row.said_word = None, ""
     row.save(update_fields=["incident", "said_word", "vetoed_word"])
@@ -151,6 +182,9 @@ def _say(page: Page, row: CurrentVerdict, rows: Sequence[CurrentVerdict], now: d
         is_said=own is not None,
         is_published=own is not None and own.published_at is not None,
         is_monitored=own is not None and own.status == Status.MONITORING,
+        is_told_over=own is not None
+        and own.published_at is not None
+        and _told(row, own) == ComponentStatus.OPERATIONAL,
         is_in_shadow=policies.is_in_shadow(
             changed_at=row.of_check.shadow_from,
             up_at=row.up_at,
@@ -168,7 +202,7 @@ def _say(page: Page, row: CurrentVerdict, rows: Sequence[CurrentVerdict], now: d
         _call(page, row, now, why=_HELD_BACK if case.is_in_shadow else "")
         return
     if move is Move.RELAPSE and own is not None:
-        _relapse(page, row, own, policy, now)
+        _relapse(page, row, rows, own, policy, now)
         return
     _speak_up(page, row, rows, policy, now)
 
@@ -199,7 +233,7 @@ def _speak_up(
     elif move is Move.WIDEN and incident is not None:
         _widen(page, row, rows, incident, policy, due, now)
     elif move is Move.APPEND and incident is not None:
-        _append(page, row, incident, policy, due, now)
+        _append(page, row, rows, incident, policy, due, now)
     else:
         _declare(page, row, policy, due, now)
 
@@ -409,11 +443,13 @@ def _is_said_of_any(row: CurrentVerdict, draft: Incident) -> bool:
 def _status_of(
     row: CurrentVerdict, rows: Sequence[CurrentVerdict], incident: Incident
 ) -> ComponentStatus:
-    """Return the worst that the checks of this incident say of the component."""
+    """Return the worst that this verdict and the other checks of this incident say of the component."""
     same = [
         each.said_word
         for each in rows
-        if each.component_id == row.component_id and each.incident_id == incident.pk
+        if each.component_id == row.component_id
+        and each.incident_id == incident.pk
+        and each.pk != row.pk
     ]
     return worst(PUBLIC[word] for word in (*same, row.claim) if word in PUBLIC)
 
@@ -421,6 +457,7 @@ def _status_of(
 def _append(
     page: Page,
     row: CurrentVerdict,
+    rows: Sequence[CurrentVerdict],
     incident: Incident,
     policy: Policy,
     due: datetime | None,
@@ -429,38 +466,63 @@ def _append(
     """Say a further verdict in an open incident, judged by its own policy."""
     text = _text(page, row, policy)
     name = _noticed(row)
-    is_over = incident.status == Status.MONITORING
-    if is_over or row.incident_id == incident.pk or not _is_said(row, incident):
+    status = _news(row, rows, incident)
+    if status is not None:
         saying = _Saying(
-            status=Status.INVESTIGATING if is_over else Status(incident.status),
+            status=_back_from(incident),
             body=text.body if text.template else f"Our checks find: {name}.",
-            components={row.component: PUBLIC[row.claim]},
+            components={row.component: status},
             text=text,
         )
         _speak(page, incident, saying, row, due=due, now=now)
     _said(row, incident)
 
 
-def _is_said(row: CurrentVerdict, incident: Incident) -> bool:
+def _back_from(incident: Incident) -> Status:
+    """Return where an incident stands when it has trouble: monitored no longer."""
+    is_monitored = incident.status == Status.MONITORING
+    return Status.INVESTIGATING if is_monitored else Status(incident.status)
+
+
+def _news(
+    row: CurrentVerdict, rows: Sequence[CurrentVerdict], incident: Incident
+) -> ComponentStatus | None:
+    """Return how the component is, None where the incident tells as much already."""
+    if incident.status == Status.MONITORING:
+        return _status_of(row, rows, incident)
+    return None if _is_said(row, incident, row.claim) else PUBLIC[row.claim]
+
+
+def _is_said(row: CurrentVerdict, incident: Incident, word: str) -> bool:
     """Say whether the incident already tells as much of the component, by another check or a person."""
+    told = _told(row, incident)
+    return told is not None and worst([told, PUBLIC[word]]) == told
+
+
+def _told(row: CurrentVerdict, incident: Incident) -> ComponentStatus | None:
     there = incident.affected.filter(component_id=row.component_id).first()
-    if there is None:
-        return False
-    told = ComponentStatus(there.status)
-    return worst([told, PUBLIC[row.claim]]) == told
+    return ComponentStatus(there.status) if there else None
 
 
 def _relapse(
-    page: Page, row: CurrentVerdict, incident: Incident, policy: Policy, now: datetime
+    page: Page,
+    row: CurrentVerdict,
+    rows: Sequence[CurrentVerdict],
+    incident: Incident,
+    policy: Policy,
+    now: datetime,
 ) -> None:
     """The trouble is back before the incident was over."""
-    saying = _Saying(
-        status=Status.INVESTIGATING,
-        body=f"{_noticed(row)} again. We are looking into it.",
-        components={row.component: PUBLIC[row.claim]},
-        text=_text(page, row, policy),
-    )
-    _speak(page, incident, saying, row, due=now, now=now)
+    status = _news(row, rows, incident)
+    if status is not None:
+        saying = _Saying(
+            status=_back_from(incident),
+            body=f"{_noticed(row)} again. We are looking into it.",
+            components={row.component: status},
+            text=_text(page, row, policy),
+        )
+        _speak(page, incident, saying, row, due=now, now=now)
+    _said(row, incident)
 
 
 def _reopen(
@@ -528,8 +590,12 @@ def _speak(
     *,
     due: datetime | None,
     now: datetime,
+    taken_back: Sequence[str] = (),
 ) -> None:
-    """Post a follow-up, or draft it where a person speaks or the policy wants a wait."""
+    """Post a follow-up, or draft it where a person speaks or the policy wants a wait.
+
+    Drafts `taken_back` (uids) do not keep it from being drafted once more.
+    """
     if incident.person_posted and due is not None:
         due = max(due, now + PERSON_WAIT)
     words: dict[str, Any] = {  # Any: keyword arguments of several types.
@@ -545,14 +611,16 @@ def _speak(
     if due is not None and due <= now:
         core.publish_update(incident, automatic=True, **words)
         incident.refresh_from_db()
-    elif not _is_drafted(incident, saying, row.since or now):
+    elif not _is_drafted(incident, saying, row.since or now, taken_back):
         core.draft_update(incident, publish_at=due, **words)
         _call_for_draft(page, row, incident, due, now)
 
 
-def _is_drafted(incident: Incident, saying: _Saying, since: datetime) -> bool:
+def _is_drafted(
+    incident: Incident, saying: _Saying, since: datetime, taken_back: Sequence[str]
+) -> bool:
     """Say whether the machine has drafted this since then, vetoed or not."""
-    drafts = incident.updates.filter(
+    drafts = incident.updates.exclude(uid__in=taken_back).filter(
         automatic=True,
         published_at__isnull=True,
         number__isnull=True,
@@ -621,9 +689,16 @@ def _recover(rows: Sequence[CurrentVerdict], now: datetime) -> None:
 
 
 def _recover_one(incident: Incident, mine: Sequence[CurrentVerdict], now: datetime) -> None:
-    if any(row.clean_since is None for row in mine):
+    # The desk's: what fires there is trouble that no check of ours may end.
+    is_alerted = incident.alerts.filter(ended_at__isnull=True).exists()
+    if is_alerted or any(row.clean_since is None for row in mine):
         # It is not over after all: what was drafted of that must not go out.
-        _withdraw_follow_ups(incident, (Status.MONITORING, Status.RESOLVED), now)
+        _withdraw_follow_ups(incident, _ALL_CLEAR, now)
+    else:
+        # Nor must what was drafted of trouble that has passed.
+        _withdraw_follow_ups(incident, (Status.INVESTIGATING, Status.IDENTIFIED), now)
+    if is_alerted:
+        return
     clean_since = [row.clean_since for row in (*mine, *_named_by(incident, mine))]
     due = policies.way_back(
         clean_since,
@@ -655,18 +730,25 @@ def _named_by(incident: Incident, mine: Sequence[CurrentVerdict]) -> list[Curren
     )
 
 
+_ALL_CLEAR: Final = (Status.MONITORING, Status.RESOLVED)
+
+
 def _withdraw_follow_ups(incident: Incident, statuses: Sequence[Status], now: datetime) -> None:
     """Take back what the machine drafted and the checks no longer bear out."""
-    drafts = Update.objects.filter(
-        incident=incident,
-        automatic=True,
-        number__isnull=True,
-        vetoed_at__isnull=True,
-        status__in=statuses,
-    )
-    if incident.published_at is not None:
-        for draft in drafts:
+    if incident.published_at is None:
+        return
+    for draft in _waiting(incident).filter(status__in=statuses):
+        # While it is monitored, an alert's trouble is drafted under that status: no all-clear.
+        if not (draft.status in _ALL_CLEAR and _troubled(draft)):
             core.veto(draft, actor=ACTOR, now=now)
+
+
+def _taken_back(incident: Incident) -> list[str]:
+    """Return the follow-ups that the checks withdrew; what a person vetoed is not among them."""
+    vetoed = incident.updates.filter(automatic=True, vetoed_at__isnull=False)
+    uids = list(vetoed.values_list("uid", flat=True))
+    ours = AuditEntry.objects.filter(subject__in=uids, action="veto", actor=ACTOR)
+    return list(ours.values_list("subject", flat=True))
 
 
 def _withdraw(incident: Incident, mine: Sequence[CurrentVerdict], now: datetime) -> None:
@@ -683,7 +765,6 @@ def _follow_up(
     clean: datetime,
     now: datetime,
 ) -> None:
-    _withdraw_follow_ups(incident, (Status.INVESTIGATING, Status.IDENTIFIED), now)
     names = " and ".join(sorted({row.component.name for row in mine}))
     body = {
         Status.MONITORING: f"Our checks find that this works again: {names}. We keep watching.",
@@ -696,7 +777,9 @@ def _follow_up(
         components={row.component: ComponentStatus.OPERATIONAL for row in mine},
         text=_Text("", "", "", template),
     )
-    _speak(incident.page, incident, saying, mine[0], due=now, now=now)
+    _speak(
+        incident.page, incident, saying, mine[0], due=now, now=now, taken_back=_taken_back(incident)
+    )
     if incident.status in FINAL:
         for row in mine:
             _part(row)

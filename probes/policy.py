@@ -155,12 +155,15 @@ class Case:
     word: Word
     # None: no policy matches.
     publish: Publish | None
+    # Empty where nothing was said yet, and again once what was said is told no longer.
     said_word: str = ""
     vetoed_word: str = ""
     # The incident that says it.
     is_said: bool = False
     is_published: bool = False
     is_monitored: bool = False
+    # The incident tells in public that the component works.
+    is_told_over: bool = False
     is_in_shadow: bool = False
 
 
@@ -172,6 +175,8 @@ def respond(case: Case) -> Move:
         return Move.CALL
     if gravity(case.word) <= gravity(case.vetoed_word):
         return Move.NOTHING
+    if case.is_said and not case.said_word:
+        return Move.RELAPSE if case.is_told_over else Move.SPEAK
     if case.is_said and gravity(case.word) <= gravity(case.said_word):
         return Move.RELAPSE if case.is_published and case.is_monitored else Move.NOTHING
     return Move.SPEAK

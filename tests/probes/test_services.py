@@ -60,9 +60,16 @@ class World:
     def component(self, slug: str) -> Component:
         return Component.objects.get(slug=slug)
 
-    def run(self, *, login: str = "ok", follow: str = "ok", location: str = "local") -> None:
+    def run(
+        self,
+        *,
+        login: str = "ok",
+        follow: str = "ok",
+        location: str = "local",
+        check: str = "journey",
+    ) -> None:
         """One run ends; the clock of the machine ticks with it."""
-        result = one_result(self.now, login=login, follow=follow)
+        result = one_result(self.now, login=login, follow=follow, check=check)
         services.record(self.locations[location], [result], now=self.now)
         self.tick()
 
@@ -87,15 +94,20 @@ class World:
 
 
 def one_result(
-    at: datetime, *, login: str = "ok", follow: str = "ok", sequence: int = 0
+    at: datetime,
+    *,
+    login: str = "ok",
+    follow: str = "ok",
+    sequence: int = 0,
+    check: str = "journey",
 ) -> NewResult:
     steps = [_step("log in", "login", login)]
     if login == "ok":
         steps.append(_step("newest reading", "follow", follow))
-    bad = {login, follow} - {"ok"}
-    outcome = Outcome.TARGET_FAIL if bad else Outcome.OK
+    bad = {login, follow} - {"ok", "slow"}
+    outcome = Outcome.TARGET_FAIL if bad else Outcome.SLOW if follow == "slow" else Outcome.OK
     return NewResult(
-        check="journey",
+        check=check,
         sequence=sequence or int(at.timestamp() * 1000),
         at=at,
         outcome=outcome,
@@ -110,6 +122,7 @@ def one_result(
 def _step(name: str, component: str, word: str) -> dict[str, Any]:
     outcome, reason, failed = {
         "ok": ("ok", "", []),
+        "slow": ("slow", "took 3 s, allowed 2", ["degraded_over_s"]),
         "fail": ("target_fail", "HTTP 503, expected 200", ["status"]),
         "stale": ("target_fail", "[0].time was 900 s old, allowed 660", ["max_age_s"]),
     }[word]

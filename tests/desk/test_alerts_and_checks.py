@@ -1,0 +1,128 @@
+"""Alerts and checks in one incident: neither ends it while the other one still sees trouble."""
+
+import pytest
+
+from desk import intake
+from desk.models import AlertRule
+from incidents import services
+from incidents.lifecycle import ComponentStatus, Status
+from incidents.models import Incident
+from tests.probes.test_services import World, build_world
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def world() -> World:
+    return build_world()
+
+
+def alert(
+    world: World,
+    component: str,
+    *,
+    is_over: bool = False,
+    publish: str = "auto",
+    veto_s: float = 0,
+) -> None:
+    """An alert on a component comes in, or ends."""
+    AlertRule.objects.get_or_create(
+        match={"component": component},
+        defaults={
+            "position": AlertRule.objects.count(),
+            "component": world.component(component),
+            "publish": publish,
+            "veto_s": veto_s,
+        },
+    )
+    labels = {"component": component}
+    told = intake.Alert("generic", component, labels, f"{component} fails", is_over)
+    intake.take_in([told], now=world.now)
+    world.tick()
+
+
+def test_an_alert_that_ends_resolves_nothing_while_a_check_fails(world: World) -> None:
+    world.policy("follow", "outage", publish="auto", veto_s=0)
+    alert(world, "follow")
+    world.runs(2, follow="fail")
+
+    alert(world, "follow", is_over=True)
+    world.runs(2, follow="fail")
+
+    assert Incident.objects.get().status == Status.INVESTIGATING
+    assert world.component("follow").status == ComponentStatus.MAJOR_OUTAGE
+
+
+@pytest.mark.slow
+def test_when_the_check_is_clean_too_it_is_over(world: World) -> None:
+    world.policy("follow", "outage", publish="auto", veto_s=0)
+    alert(world, "follow")
+    world.runs(2, follow="fail")
+    alert(world, "follow", is_over=True)
+
+    world.runs(32)
+
+    assert [status for status, _ in world.said()] == ["investigating", "monitoring", "resolved"]
+
+
+@pytest.mark.slow
+def test_a_check_that_recovers_says_nothing_is_over_while_an_alert_fires(world: World) -> None:
+    world.policy("follow", "outage", publish="auto", veto_s=0)
+    alert(world, "login")
+    world.runs(2, follow="fail")
+
+    world.runs(32)
+    assert Incident.objects.get().status == Status.INVESTIGATING
+    assert world.component("login").status == ComponentStatus.MAJOR_OUTAGE
+
+    alert(world, "login", is_over=True)
+    world.runs(1)
+    assert Incident.objects.get().status == Status.RESOLVED
+    assert world.component("login").status == ComponentStatus.OPERATIONAL
+
+
+@pytest.mark.slow
+def test_a_check_that_recovers_takes_back_no_draft_of_an_alert(world: World) -> None:
+    world.policy("follow", "outage", publish="draft")
+    alert(world, "login", publish="draft")
+    world.runs(2, follow="fail")
+
+    world.runs(12)
+    assert Incident.objects.get().vetoed_at is None
+
+    alert(world, "login", is_over=True)
+    world.runs(1)
+    assert Incident.objects.get().vetoed_at is not None
+
+
+@pytest.mark.slow
+def test_a_drafted_all_clear_is_taken_back_when_an_alert_comes_in(world: World) -> None:
+    world.policy("follow", "outage", publish="auto", veto_s=0)
+    world.runs(2, follow="fail")
+    services.publish_update(
+        Incident.objects.get(),
+        status=Status.IDENTIFIED,
+        body="We know.",
+        actor="ann",
+        now=world.now,
+    )
+    world.runs(11)
+    assert world.said()[-1] == ("monitoring", False)
+
+    alert(world, "login")
+    world.runs(12)
+
+    assert ("monitoring", True) not in world.said()
+
+
+@pytest.mark.slow
+def test_what_an_alert_drafted_in_a_monitored_incident_goes_out(world: World) -> None:
+    world.policy("follow", "outage", publish="auto", veto_s=0)
+    world.runs(2, follow="fail")
+    world.runs(11)
+    assert world.said()[-1] == ("monitoring", True)
+
+    alert(world, "login", veto_s=60)
+    world.runs(4)
+
+    assert world.component("login").status == ComponentStatus.MAJOR_OUTAGE
