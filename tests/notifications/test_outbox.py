@@ -12,10 +12,10 @@ from django.test.utils import CaptureQueriesContext
 from incidents import services
 from incidents.lifecycle import Audience, CallReason, Status
 from incidents.models import Incident, Update
-from notifications import channels, fanning, outbox, waking
+from notifications import channels, claiming, fanning, outbox, waking
 from notifications.models import Broadcast, Delivery, DeliveryState
 from notifications.outbox import Settlement
-from subscribers.models import Letter, LetterKind, Role, State, Suppression
+from subscribers.models import Letter, LetterKind, Role, State, Subscription, Suppression
 from tests import world
 from tests.world import MAJOR, NOW, PARTIAL
 
@@ -309,6 +309,50 @@ def test_an_update_for_nobody_is_not_broadcast() -> None:
     world.person()
     incident = world.incident(audience=Audience.NOBODY)
     assert queue(incident) == []
+
+
+# --- whose turn it is -------------------------------------------------------------------------------------------------
+
+
+def test_broadcasts_that_wait_for_their_next_attempt_take_nobodys_turn() -> None:
+    patient = world.person()
+    for _ in range(claiming.TURNS_MAX):
+        queue(world.incident())
+    Delivery.objects.update(due_at=NOW + timedelta(hours=1))
+    now = outbox.database_now()
+    assert list(outbox.waiting_channels(now)) == []
+    queue(world.incident())
+    assert [channel for channel, *_ in outbox.waiting_channels(now)] == ["email"]
+    assert hand_over() == [patient.uid]
+
+
+def test_a_call_that_is_due_waits_for_no_ladder() -> None:
+    """Sixteen alarms whose people have not to be called yet; then one of somebody with a telephone alone."""
+    patient = world.person("voice", "+12125550100", wake_me=True)
+    world.person("sms", "+12125550100")
+    Subscription.objects.update(subscriber=patient.subscriber)
+    for _ in range(claiming.TURNS_MAX):
+        queue(world.incident(world.component()))
+    assert outbox.claim("voice", rows=10) is None
+    alone = world.person("voice", "+12125550101", wake_me=True)
+    queue(world.incident(world.component()))
+    assert hand_over("voice") == [alone.uid]
+
+
+def test_while_the_brake_holds_only_calls_to_operators_have_a_turn() -> None:
+    person = world.person("sms", "+12125550100", state=State.PENDING)
+    operator = world.person("sms", "+12125550101", role=Role.OPERATOR)
+    Letter.objects.create(subscription=person, kind=LetterKind.CONFIRM)
+    outbox.open_entries(SOON)
+    assert outbox.claim("sms", rows=10, calls_only=True) is None
+    services.call_operators(
+        page=world.page(), reason=CallReason.BLIND, text="Blind.", key="k", now=NOW
+    )
+    outbox.open_entries(SOON)
+    outbox.fan_out(SOON)
+    claimed = outbox.claim("sms", rows=10, calls_only=True)
+    assert claimed
+    assert Delivery.objects.get(pk=claimed.ids[0]).subscription == operator
 
 
 # --- leases -----------------------------------------------------------------------------------------------------------
