@@ -202,13 +202,18 @@ def admit(claimed: Claim, ids: Sequence[int]) -> list[Due]:
     """Move those that may still be sent to `calling` and return them; settle or release the others.
 
     May be asked again for those admitted but not yet handed to the channel.
-    Asks again whether the lease is ours, the update the newest, the person subscribed, the address not suppressed.
+    Asks again whether the lease is ours, the update the newest and not taken back, the person subscribed, the address not
+    suppressed.
     """
     now = database_now()
     ours = Delivery.objects.filter(pk__in=ids, lease=claimed.lease)
     standing = _standing(claimed, now)
     if standing.stopped:
         ours.update(state=standing.stopped, lease="")
+        return []
+    if standing.is_retracted:
+        # Who may have got it all the same hears the retraction: fanning.audience, `told`.
+        ours.update(state=DeliveryState.SUPERSEDED, lease="", why="retracted")
         return []
     if standing.must_wait:
         ours.update(
@@ -299,36 +304,40 @@ class _Standing:
     """How a broadcast stands at this moment, asked in one query."""
 
     stopped: DeliveryState | None
+    is_retracted: bool
     must_wait: bool
     is_overtaken: bool
     is_letter: bool
 
     @property
     def is_clear(self) -> bool:
-        return not (self.stopped or self.must_wait or self.is_overtaken)
+        return not (self.stopped or self.is_retracted or self.must_wait or self.is_overtaken)
 
 
 def _standing(claimed: Claim, now: datetime) -> _Standing:
     newer = Broadcast.objects.filter(
         incident=OuterRef("incident"), number__gt=OuterRef("number")
     ).order_by()
+    later = Update.objects.filter(
+        incident=OuterRef("incident"), number__gt=OuterRef("number")
+    ).order_by()
     # A newer update of the incident that is on its way to the same people but not queued for them yet.
-    coming = Update.objects.filter(
+    coming = later.filter(
         Q(broadcast__isnull=True) | Q(broadcast__fanned_out_at__isnull=True),
-        incident=OuterRef("incident"),
-        number__gt=OuterRef("number"),
         published_at__gt=now - OVERTAKEN_WAIT,
     ).exclude(audience=Audience.NOBODY)
     row = Broadcast.objects.filter(pk=claimed.broadcast).values_list(
-        "halted_at", "created_at", "letter_id", Exists(newer), Exists(coming.order_by())
-    )
-    halted_at, created_at, letter, is_overtaken, must_wait = row.get()
+        "halted_at", "created_at", "letter_id",
+        Exists(later.filter(retraction=True)), Exists(newer), Exists(coming),
+    )  # fmt: skip
+    halted_at, created_at, letter, is_retracted, is_overtaken, must_wait = row.get()
     stopped = DeliveryState.HALTED if halted_at else None
     if not stopped and created_at < now - ENTRY_VALID:
         stopped = DeliveryState.EXPIRED
     is_social = claimed.channel in routing.SOCIAL
     return _Standing(
         stopped,
+        is_retracted=is_retracted,
         must_wait=must_wait and not is_social,
         is_overtaken=is_overtaken and not is_social,
         is_letter=letter is not None,

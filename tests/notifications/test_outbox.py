@@ -293,6 +293,68 @@ def test_a_retracted_alarm_is_not_sent_any_more() -> None:
     assert Delivery.objects.get().state == "superseded"
 
 
+def taken_back(incident: Incident) -> None:
+    services.retract(incident, body="A false alarm.", actor="ann", now=outbox.database_now())
+
+
+@pytest.mark.parametrize("is_queued", [False, True])
+def test_an_alarm_retracted_while_a_worker_holds_it_is_not_sent(is_queued: bool) -> None:
+    world.person()
+    incident = world.incident()
+    queue(incident)
+    claimed = outbox.claim("email", rows=10)
+    assert claimed
+    taken_back(incident)
+    if is_queued:
+        queue(incident)
+    assert outbox.admit(claimed, claimed.ids) == []
+    queue(incident)
+    assert hand_over() == []
+    alarm = Delivery.objects.get()
+    assert (alarm.state, alarm.lease, alarm.why) == ("superseded", "", "retracted")
+
+
+def test_a_retracted_alarm_that_a_worker_gives_back_is_not_sent() -> None:
+    world.person()
+    incident = world.incident()
+    queue(incident)
+    claimed = outbox.claim("email", rows=10)
+    assert claimed
+    taken_back(incident)
+    queue(incident)
+    outbox.release(claimed, claimed.ids)
+    taken = outbox.take("email", rows=10)
+    assert taken
+    assert taken[1] == []
+    assert Delivery.objects.get().state == "superseded"
+
+
+def test_who_may_have_got_the_alarm_is_told_of_its_retraction_alone() -> None:
+    person = world.person()
+    incident = world.incident()
+    queue(incident)
+    Delivery.objects.update(maybe_sent=True)
+    claimed = outbox.claim("email", rows=10)
+    assert claimed
+    taken_back(incident)
+    assert outbox.admit(claimed, claimed.ids) == []
+    queue(incident)
+    assert hand_over() == [person.uid]
+    states = Delivery.objects.order_by("broadcast__number").values_list("state", flat=True)
+    assert list(states) == ["superseded", "accepted"]
+
+
+def test_an_incident_that_is_opened_again_after_its_retraction_is_heard() -> None:
+    person = world.person()
+    incident = world.incident()
+    queue(incident)
+    taken_back(incident)
+    queue(incident)
+    services.reopen(incident, body="It is back.", actor="ann", now=outbox.database_now())
+    queue(incident)
+    assert hand_over() == [person.uid]
+
+
 def test_the_all_clear_calls_only_who_answered() -> None:
     answered, silent = (world.person("voice", f"+1212555010{n}", wake_me=True) for n in (1, 2))
     incident = world.incident(world.component())
