@@ -58,6 +58,7 @@ def hold(
     queued = Delivery.objects.filter(
         broadcast=broadcast,
         state=DeliveryState.PENDING,
+        urgent=urgent,
         subscription__in=chunk.order_by().values("pk"),
     )
     if not urgent and Subscription.objects.filter(digest=True).exists():

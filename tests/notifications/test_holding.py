@@ -197,6 +197,47 @@ def test_fewer_messages_means_one_an_hour_between_the_first_word_and_the_end() -
     assert [state for state, _ in states(row)][1:3] == [DeliveryState.SUPERSEDED] * 2
 
 
+def seldom(address: str) -> Subscription:
+    row = world.person(address=address)
+    Subscription.objects.filter(pk=row.pk).update(digest=True)
+    return row
+
+
+def heard(*rows: Subscription) -> None:
+    Delivery.objects.filter(subscription__in=rows).update(
+        state=DeliveryState.ACCEPTED, accepted_at=outbox.database_now()
+    )
+
+
+@pytest.mark.django_db
+def test_one_mail_that_waits_makes_nobody_elses_update_urgent() -> None:
+    retried, other, digest = (
+        world.person(),
+        world.person(address="b@x.example"),
+        seldom("c@x.example"),
+    )
+    incident = declared()
+    heard(other, digest)
+    update(incident)
+    update(incident, Status.MONITORING)
+    assert states(retried) == [(DeliveryState.PENDING, Lane.URGENT)] * 3
+    assert states(other)[1:] == [(DeliveryState.PENDING, Lane.BULK)] * 2
+    assert states(digest)[1:] == [(DeliveryState.PENDING, Lane.HELD)] * 2
+    assert list(Delivery.objects.filter(broadcast__number=3).order_by("pk").values_list("subscription", "urgent")) == [
+        (retried.pk, True), (other.pk, False), (digest.pk, False),
+    ]  # fmt: skip
+
+
+@pytest.mark.django_db
+def test_who_wants_fewer_messages_hears_at_once_what_was_urgent_and_overtaken() -> None:
+    digest = seldom("c@x.example")
+    incident = declared(hurt=PARTIAL)
+    heard(digest)
+    update(incident, components={world.component(): MAJOR})  # graver: urgent
+    update(incident)
+    assert states(digest)[1:] == [(DeliveryState.PENDING, Lane.URGENT)] * 2
+
+
 @pytest.mark.django_db
 def test_times_are_in_the_readers_zone_and_it_is_named() -> None:
     for address, zone in (("a@x.example", "America/New_York"), ("b@x.example", "Asia/Kolkata")):
