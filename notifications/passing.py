@@ -73,14 +73,13 @@ def _unanswered(now: datetime) -> QuerySet[Delivery]:
     ).exclude(
         Q(broadcast__incident__status__in=FINAL) | Q(broadcast__update_entry__status__in=FINAL)
     )
-    oldest = rows.order_by("accepted_at").distinct()
-    found = [
-        pk
-        for pk, at, after_s in oldest.values_list(
-            "pk", "accepted_at", "subscription__subscriber__fallback_after_s"
-        )[:ROWS_MAX]
-        if at is not None and at + timedelta(seconds=after_s) <= now
-    ]
+    patience = "subscription__subscriber__fallback_after_s"
+    found: list[int] = []
+    # Each patience by itself: who waits long, and stands first in line for as long, keeps nobody else waiting.
+    for after_s in rows.values_list(patience, flat=True).distinct().order_by(patience):
+        over = rows.filter(**{patience: after_s}, accepted_at__lte=now - timedelta(seconds=after_s))
+        oldest = over.order_by("accepted_at").values_list("pk", "accepted_at").distinct()
+        found += [pk for pk, _ in oldest[: ROWS_MAX - len(found)]]
     return Delivery.objects.filter(pk__in=found).order_by("id")
 
 

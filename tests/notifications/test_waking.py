@@ -303,6 +303,17 @@ def test_a_text_unanswered_for_as_long_as_the_person_chose_goes_by_the_next_chan
     assert passing.pass_on(after(accepted_s + patience_s + 1)) == 1
 
 
+def test_who_waits_long_for_an_answer_keeps_nobody_else_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(passing, "ROWS_MAX", 1)  # a bound of ours, made small
+    patient = world.person("sms", AUNT)
+    Subscriber.objects.filter(pk=patient.subscriber_id).update(fallback_after_s=3600)
+    unanswered(60, 3)
+    Delivery.objects.filter(subscription=patient).update(state="delivered", accepted_at=after(2))
+    assert passing.pass_on(after(64)) == 1
+
+
 def test_an_unanswered_alarm_is_not_passed_on_once_it_is_over() -> None:
     incident = unanswered(3600, 2)
     services.publish_update(
