@@ -13,7 +13,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from incidents import reads
 from incidents.lifecycle import Impact
 from incidents.models import Incident
-from notifications.models import HANDED_OVER, Broadcast, Delivery, DeliveryState, Lane
+from notifications.models import HANDED_OVER, WAITING, Broadcast, Delivery, DeliveryState, Lane
 from subscribers.models import Role, Subscriber, Subscription
 
 DIGEST_EVERY = timedelta(hours=1)
@@ -24,13 +24,31 @@ _WEIGHT = (Impact.NONE, Impact.MINOR, Impact.MAJOR, Impact.CRITICAL)
 def wanted(
     people: QuerySet[Subscription], broadcast: Broadcast, now: datetime
 ) -> QuerySet[Subscription]:
-    """Leave out who paused, and who asked for nothing so light."""
+    """Leave out who paused, and who asked for nothing so light, unless they heard of it when it was graver."""
     people = people.filter(Q(paused_until__isnull=True) | Q(paused_until__lte=now))
     if broadcast.incident_id is None:
         return people
-    impact = Incident.objects.values_list("impact", flat=True).get(pk=broadcast.incident_id)
+    impacts = Incident.objects.values_list("impact_override", "impact")
+    by_hand, implied = impacts.get(pk=broadcast.incident_id)
+    impact = by_hand or implied
     reached = _WEIGHT[: _WEIGHT.index(Impact(impact)) + 1] if impact in _WEIGHT else ()
-    return people.filter(Q(least_impact__in=["", *reached]) | ~Q(role=Role.SUBSCRIBER))
+    hears = Q(least_impact__in=["", *reached]) | ~Q(role=Role.SUBSCRIBER)
+    if impact != Impact.CRITICAL and broadcast.number > 1:
+        hears |= Q(Exists(_told_before(broadcast)))
+    return people.filter(hears)
+
+
+def _told_before(broadcast: Broadcast) -> QuerySet[Delivery]:
+    """Of a subscription, what it heard of the incident or still may: nobody is left with an alarm that has no end."""
+    # By the older broadcasts' ids: a person's own history is longer with every incident, theirs is not.
+    older = Broadcast.objects.filter(
+        incident=broadcast.incident_id, number__lt=broadcast.number
+    ).values_list("pk", flat=True)
+    return Delivery.objects.filter(
+        Q(state__in=[*WAITING, *HANDED_OVER, DeliveryState.UNKNOWN]) | Q(maybe_sent=True),
+        subscription=OuterRef("pk"),
+        broadcast__in=list(older),
+    )
 
 
 def hold(
@@ -40,6 +58,7 @@ def hold(
     queued = Delivery.objects.filter(
         broadcast=broadcast,
         state=DeliveryState.PENDING,
+        urgent=urgent,
         subscription__in=chunk.order_by().values("pk"),
     )
     if not urgent and Subscription.objects.filter(digest=True).exists():

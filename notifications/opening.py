@@ -72,15 +72,12 @@ def _take_over(
     return legs
 
 
-def _overtaken(older: models.QuerySet[Broadcast]) -> dict[str, bool]:
-    """Return the channels on which messages of older updates still wait, and whether any of those is urgent."""
+def _overtaken(older: models.QuerySet[Broadcast]) -> set[tuple[str, bool]]:
+    """Return the (channel, urgent) of messages of older updates that still wait."""
     waiting = Delivery.objects.filter(
         broadcast__in=older, state__in=[DeliveryState.PENDING, DeliveryState.PREPARED]
     )
-    channels: dict[str, bool] = {}
-    for channel, urgent in waiting.values_list("channel", "urgent").distinct():
-        channels[channel] = channels.get(channel, False) or urgent
-    return channels
+    return set(waiting.values_list("channel", "urgent").distinct())
 
 
 def _supersede_waiting(older: models.QuerySet[Broadcast], now: datetime) -> None:

@@ -23,6 +23,9 @@ from subscribers.models import Role, State, Subscription, Suppression
 ROWS_MAX = 300
 # What failed longer ago is news to nobody by another way.
 FRESH = timedelta(hours=2)
+# The longest that a person may wait for an answer (subscribers/forms.py, FALLBACK_MIN_MAX), and how late the clock may be.
+PATIENCE_MAX = timedelta(hours=2)
+LATE_MAX = timedelta(minutes=30)
 CAME_BACK = (
     DeliveryState.BOUNCED,
     DeliveryState.REFUSED,
@@ -46,7 +49,11 @@ _ANSWERABLE = ("sms", "webpush")
 
 def pass_on(now: datetime) -> int:
     """Queue the next channel for those whose message came back or stayed unanswered; return how many were queued."""
-    return _pass(_came_back(), now) + _pass(_unanswered(now), now) + _pass(_in_a_hole(now), now)
+    return (
+        _pass(_came_back(), now)
+        + _pass(_unanswered(now), now, fresh=FRESH + PATIENCE_MAX)
+        + _pass(_in_a_hole(now), now)
+    )
 
 
 def _came_back() -> QuerySet[Delivery]:
@@ -54,24 +61,25 @@ def _came_back() -> QuerySet[Delivery]:
 
 
 def _unanswered(now: datetime) -> QuerySet[Delivery]:
-    """The first word of something critical, handed over, and silence for as long as the person chose."""
+    """The first word of something critical that is not over, and silence for as long as the person chose."""
     rows = Delivery.objects.filter(
         channel__in=_ANSWERABLE,
         urgent=True,
-        accepted_at__gt=now - FRESH,
+        accepted_at__gt=now - PATIENCE_MAX - LATE_MAX,
         state__in=[DeliveryState.ACCEPTED, DeliveryState.DELIVERED],
         passed_on_at__isnull=True,
         broadcast__incident__components__critical=True,
         subscription__role=Role.SUBSCRIBER,
-    ).exclude(broadcast__update_entry__status__in=FINAL)
-    oldest = rows.order_by("accepted_at").distinct()
-    found = [
-        pk
-        for pk, at, after_s in oldest.values_list(
-            "pk", "accepted_at", "subscription__subscriber__fallback_after_s"
-        )[:ROWS_MAX]
-        if at is not None and at + timedelta(seconds=after_s) <= now
-    ]
+    ).exclude(
+        Q(broadcast__incident__status__in=FINAL) | Q(broadcast__update_entry__status__in=FINAL)
+    )
+    patience = "subscription__subscriber__fallback_after_s"
+    found: list[int] = []
+    # Each patience by itself: who waits long, and stands first in line for as long, keeps nobody else waiting.
+    for after_s in rows.values_list(patience, flat=True).distinct().order_by(patience):
+        over = rows.filter(**{patience: after_s}, accepted_at__lte=now - timedelta(seconds=after_s))
+        oldest = over.order_by("accepted_at").values_list("pk", "accepted_at").distinct()
+        found += [pk for pk, _ in oldest[: ROWS_MAX - len(found)]]
     return Delivery.objects.filter(pk__in=found).order_by("id")
 
 
@@ -97,7 +105,7 @@ def _in_a_hole(now: datetime) -> QuerySet[Delivery]:
     ).order_by("accepted_at")
 
 
-def _pass(rows: QuerySet[Delivery], now: datetime) -> int:
+def _pass(rows: QuerySet[Delivery], now: datetime, *, fresh: timedelta = FRESH) -> int:
     found = list(
         rows.filter(broadcast__incident__isnull=False).select_related("broadcast", "subscription")[
             :ROWS_MAX
@@ -109,17 +117,19 @@ def _pass(rows: QuerySet[Delivery], now: datetime) -> int:
     if not done:
         return 0
     with transaction.atomic():
-        queued = _queue(_next_ways(found, now), now)
+        queued = _queue(_next_ways(found, now - fresh), now)
         Delivery.objects.filter(pk__in=done).update(passed_on_at=now)
     return queued
 
 
-def _next_ways(found: Sequence[Delivery], now: datetime) -> Iterable[tuple[Delivery, Subscription]]:
-    """Yield (what failed, the person's next channel), in the order of channels that the person chose."""
+def _next_ways(
+    found: Sequence[Delivery], since: datetime
+) -> Iterable[tuple[Delivery, Subscription]]:
+    """Yield (what failed of the news since then, the person's next channel), in the order that the person chose."""
     fresh = [
         one
         for one in found
-        if one.channel not in SOCIAL and one.broadcast.created_at > now - FRESH
+        if one.channel not in SOCIAL and one.broadcast.created_at > since
         and not one.broadcast.halted_at and one.why != UNSUBSCRIBED
     ]  # fmt: skip
     people = {one.subscription.subscriber_id for one in fresh}

@@ -1,7 +1,7 @@
 """Which channels an entry goes by, how urgently, and to whom among their subscribers."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from incidents.facts import IncidentFact, UpdateFact
@@ -18,7 +18,7 @@ class Leg:
 
     `role` is whose addresses; `wake_me` limits to those who asked to be woken; `told` to those who were told before in this
     incident; `answered` to those who answered its call. `heirs` limits to those whose earlier message of the incident was
-    overtaken before it was handed over. `ladder`: not at once, but when the ladder says so (ladder.py). `components` holds
+    overtaken before it was handed over, urgent ones to those whose message was urgent. `ladder`: not at once, but when the ladder says so (ladder.py). `components` holds
     uids; empty means every subscriber.
     """
 
@@ -31,6 +31,11 @@ class Leg:
     heirs: bool = False
     ladder: bool = False
     components: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Under which a broadcast's cursor keeps how far this leg has come: urgent heirs go before the rest of their channel."""
+        return f"{self.channel}, urgent heirs" if self.heirs and self.urgent else self.channel
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self) | {"components": list(self.components)}
@@ -47,7 +52,7 @@ def plan(incident: IncidentFact, update: UpdateFact, channels: Iterable[str]) ->
     if update.audience is Audience.NOBODY:
         return []
     legs = [leg for channel in sorted(channels) if (leg := _leg(incident, update, channel))]
-    return sorted(legs, key=lambda leg: (leg.role != "social", not leg.urgent, leg.channel))
+    return sorted(legs, key=_turn)
 
 
 def _leg(incident: IncidentFact, update: UpdateFact, channel: str) -> Leg | None:
@@ -84,27 +89,26 @@ def _call(
     return None
 
 
-def inherit(legs: list[Leg], overtaken: Mapping[str, bool]) -> list[Leg]:
-    """Add what an overtaken update leaves behind: `overtaken` maps a channel with waiting messages to their urgency.
+def inherit(legs: list[Leg], overtaken: Collection[tuple[str, bool]]) -> list[Leg]:
+    """Add what overtaken updates leave behind: `overtaken` has a channel and an urgency for each kind of waiting message.
 
     An update that a channel would not hear by itself is heard there by those whose earlier message was overtaken, so that
-    superseding loses nobody; urgency is handed on. Social accounts are never overtaken.
+    superseding loses nobody. Urgency is handed on to those whose message was urgent, before the others of their channel.
+    Social accounts are never overtaken.
     """
-    inherited = {channel: urgent for channel, urgent in overtaken.items() if channel not in SOCIAL}
-    kept = [
-        Leg(
-            **{
-                **asdict(leg),
-                "components": leg.components,
-                "urgent": leg.urgent or inherited.get(leg.channel, False),
-            }
-        )
-        for leg in legs
-    ]
     present = {leg.channel for leg in legs}
+    hurried = [
+        replace(leg, urgent=True, heirs=True)
+        for leg in legs
+        if leg.channel not in SOCIAL and not leg.urgent and (leg.channel, True) in overtaken
+    ]
     heirs = [
         Leg(channel, urgent=urgent, heirs=True, ladder=channel in CALLS)
-        for channel, urgent in inherited.items()
-        if channel not in present
+        for channel, urgent in overtaken
+        if channel not in SOCIAL and channel not in present
     ]
-    return kept + heirs
+    return sorted([*hurried, *legs, *heirs], key=_turn)
+
+
+def _turn(leg: Leg) -> tuple[bool, bool, str]:
+    return leg.role != "social", not leg.urgent, leg.channel

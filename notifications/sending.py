@@ -28,7 +28,7 @@ from notifications import (
     spending,
 )
 from notifications.breaker import Breaker
-from notifications.channels import Channel, Outcome, Recipient, Result, refused
+from notifications.channels import AddressKind, Channel, Outcome, Recipient, Result, refused
 from notifications.channels.email import sender_of
 from notifications.hands import SecondHand
 from notifications.models import Broadcast, Delivery
@@ -41,6 +41,9 @@ from subscribers import services as people
 SEEN_BY_STRANGERS = frozenset({"email", "sms", "webpush"})
 # Channels whose provider is told with each message where to call back.
 CALLED_BACK = frozenset({"sms", "voice"})
+# Behind such an address is its reader's own server: that it fails, or asks for time, says nothing of anybody else's. A push
+# service has many readers, but whoever subscribes names it, and the breaker knows channels only.
+OWN_SERVERS = frozenset({AddressKind.URL, AddressKind.PUSH})
 log = logging.getLogger(__name__)
 
 # Deliveries under one lease: what the channel sends in CLAIM_S by its last batch's rate, within these bounds. A slow
@@ -198,6 +201,7 @@ class _Batch:
             "update_entry", "letter", "incident"
         ).get(pk=claimed.broadcast)
         self._is_social = channel.name in SOCIAL
+        self._has_provider = channel.address_kind not in OWN_SERVERS
         self._pulled: dict[str, Due] = {}  # the provider may have these from here on
         self._critical = True
         self._asks = False  # whether who hears this is to say so
@@ -321,7 +325,8 @@ class _Batch:
         if outcome.confirms and letter is not None:
             people.confirm_by_challenge(letter, now=at)
         self._open.append(Settlement(self._pulled[delivery], outcome, at))
-        self._judge(outcome)
+        if self._has_provider:
+            self._judge(outcome)
         full = len(self._open) >= SETTLE_ROWS
         if full or time.monotonic() - self._last_settled > SETTLE_S:
             self._settle()

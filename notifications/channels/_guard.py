@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 import certifi
 
@@ -111,8 +111,9 @@ class Poster:
     def _checked(self, url: str) -> SplitResult:
         try:
             parts = urlsplit(url)
+            parts = parts._replace(path=_named(parts.path), query=_named(parts.query))
             host, port = parts.hostname, parts.port
-        except ValueError:
+        except ValueError:  # UnicodeError is one: half a character
             raise Unsafe("The address cannot be read.") from None
         allowed = ("https", "http") if self._allow_private else ("https",)
         if parts.scheme not in allowed or not host:
@@ -238,6 +239,11 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 def _nat64(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None
+
+
+def _named(text: str) -> str:
+    """Return a path or query as a request can name it: RFC 3987 §3.1 has what is no visible ASCII percent-encoded."""
+    return "".join(char if "!" <= char <= "~" else quote(char) for char in text)
 
 
 def _cut(raw: socket.socket) -> None:

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 
 from incidents import services
-from incidents.lifecycle import ComponentStatus, Status
+from incidents.lifecycle import ComponentStatus, Impact, Status
 from notifications import holding, outbox
 from notifications.models import Delivery, DeliveryState, Lane
 from subscribers import services as people
 from subscribers.models import Subscription
 from tests import world
+from tests.world import MAJOR, PARTIAL
 
 NIGHT = datetime(2026, 11, 28, 6, 0, tzinfo=UTC)  # 01:00 in New York
 EDGES = [
@@ -57,9 +58,10 @@ def quiet_now(row: Subscription, hours: int = 1) -> None:
     person.save()
 
 
-def update(incident: Any, status: Status = Status.IDENTIFIED) -> None:
+def update(incident: Any, status: Status = Status.IDENTIFIED, **words: Any) -> None:
     services.publish_update(
-        incident, status=status, body="More.", actor="ann", now=datetime.now(UTC) - timedelta(seconds=8)
+        incident, status=status, body="More.", actor="ann", now=datetime.now(UTC) - timedelta(seconds=8),
+        **words,
     )  # fmt: skip
     queued()
 
@@ -126,6 +128,56 @@ def test_only_what_hurts_enough_is_heard(least: str, hurt: ComponentStatus, hear
     assert bool(states(row)) is hears
 
 
+def worst_only(address: str = "parent@family.example") -> Subscription:
+    row = world.person(address=address)
+    Subscription.objects.filter(pk=row.pk).update(least_impact="critical")
+    return row
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("hurt", "impact", "hears"),
+    [
+        pytest.param(PARTIAL, Impact.CRITICAL, True, id="worse than it looks"),
+        pytest.param(MAJOR, Impact.MINOR, False, id="lighter than it looks"),
+    ],
+)
+def test_an_impact_that_was_set_by_hand_counts(
+    hurt: ComponentStatus, impact: Impact, hears: bool
+) -> None:
+    row = worst_only()
+    declared(hurt=hurt, impact=impact)
+    assert bool(states(row)) is hears
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "state",
+    [
+        pytest.param(DeliveryState.ACCEPTED, id="handed over"),
+        pytest.param(DeliveryState.UNKNOWN, id="perhaps"),
+        pytest.param(DeliveryState.PENDING, id="on its way"),
+    ],
+)
+def test_who_heard_the_alarm_hears_its_end_though_it_became_lighter(state: DeliveryState) -> None:
+    told = worst_only()
+    incident = declared(impact=Impact.CRITICAL)
+    Delivery.objects.update(state=state, accepted_at=outbox.database_now())
+    late = worst_only("late@family.example")
+    update(incident, impact=Impact.MINOR)
+    update(incident, Status.RESOLVED)
+    assert (len(states(told)), states(late)) == (3, [])
+
+
+@pytest.mark.django_db
+def test_whom_the_alarm_never_reached_needs_no_end_of_it() -> None:
+    row = worst_only()
+    incident = declared(impact=Impact.CRITICAL)
+    Delivery.objects.update(state=DeliveryState.FAILED)
+    update(incident, impact=Impact.MINOR)
+    assert len(states(row)) == 1
+
+
 @pytest.mark.django_db
 def test_fewer_messages_means_one_an_hour_between_the_first_word_and_the_end() -> None:
     row = world.person()
@@ -143,6 +195,47 @@ def test_fewer_messages_means_one_an_hour_between_the_first_word_and_the_end() -
     ]
     holding.release(outbox.database_now() + timedelta(hours=2))
     assert [state for state, _ in states(row)][1:3] == [DeliveryState.SUPERSEDED] * 2
+
+
+def seldom(address: str) -> Subscription:
+    row = world.person(address=address)
+    Subscription.objects.filter(pk=row.pk).update(digest=True)
+    return row
+
+
+def heard(*rows: Subscription) -> None:
+    Delivery.objects.filter(subscription__in=rows).update(
+        state=DeliveryState.ACCEPTED, accepted_at=outbox.database_now()
+    )
+
+
+@pytest.mark.django_db
+def test_one_mail_that_waits_makes_nobody_elses_update_urgent() -> None:
+    retried, other, digest = (
+        world.person(),
+        world.person(address="b@x.example"),
+        seldom("c@x.example"),
+    )
+    incident = declared()
+    heard(other, digest)
+    update(incident)
+    update(incident, Status.MONITORING)
+    assert states(retried) == [(DeliveryState.PENDING, Lane.URGENT)] * 3
+    assert states(other)[1:] == [(DeliveryState.PENDING, Lane.BULK)] * 2
+    assert states(digest)[1:] == [(DeliveryState.PENDING, Lane.HELD)] * 2
+    assert list(Delivery.objects.filter(broadcast__number=3).order_by("pk").values_list("subscription", "urgent")) == [
+        (retried.pk, True), (other.pk, False), (digest.pk, False),
+    ]  # fmt: skip
+
+
+@pytest.mark.django_db
+def test_who_wants_fewer_messages_hears_at_once_what_was_urgent_and_overtaken() -> None:
+    digest = seldom("c@x.example")
+    incident = declared(hurt=PARTIAL)
+    heard(digest)
+    update(incident, components={world.component(): MAJOR})  # graver: urgent
+    update(incident)
+    assert states(digest)[1:] == [(DeliveryState.PENDING, Lane.URGENT)] * 2
 
 
 @pytest.mark.django_db

@@ -184,6 +184,27 @@ def test_only_a_receiver_that_sends_the_challenge_back_confirms(stand_in: Hooks)
     assert not send("webhook", f"{stand_in.url}/hook/one?echo=1").confirms
 
 
+def test_an_address_in_letters_beyond_ascii_is_written_to_as_a_browser_would(
+    stand_in: Hooks,
+) -> None:
+    assert send("webhook", f"{stand_in.url}/hook/hö?für=%C3%BC|x").result is Result.ACCEPTED
+
+    assert stand_in.arrived()[-1]["path"] == "/hook/h%C3%B6?f%C3%BCr=%C3%BC|x"
+
+
+def test_an_address_that_no_request_can_name_is_refused_alone(stand_in: Hooks) -> None:
+    people = [
+        recipient(str(n), Browser(f"{stand_in.url}/push/{path}").address)
+        for n, path in enumerate(("1", "\ud800", "3"))
+    ]
+
+    channel = opened("webpush")
+    outcomes = dict(channel.send(notice(), iter(people)))
+    channel.close()
+
+    assert [outcomes[key].result for key in "012"] == ["accepted", "refused", "accepted"]
+
+
 def test_a_long_incident_leaves_its_oldest_updates_out_of_a_webhook() -> None:
     said = [{"id": str(n), "body": "x" * 900} for n in range(60)]
     machine = json.dumps({"meta": {}, "page": {}, "incident": {"incident_updates": said}})

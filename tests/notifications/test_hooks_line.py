@@ -2,7 +2,9 @@
 
 import base64
 import json
+import socket
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +13,8 @@ from django.conf import settings
 from demo import hooks
 from demo.hooks import Hooks
 from incidents.lifecycle import Status
-from notifications import channels, outbox, sending
+from notifications import channels, outbox, pacing, sending
+from notifications.breaker import FAILURES_MAX
 from notifications.models import Delivery
 from subscribers import services as people
 from subscribers.models import LetterKind, State
@@ -30,6 +33,7 @@ def stand_in() -> Iterator[Hooks]:
         if name in ("webhook", "slack")
     }
     sending._local.channels = opened
+    sending._courses.clear()  # what earlier tests' providers did is no fault of these
     with hooks.running() as running:
         yield running
     for channel in opened.values():
@@ -112,3 +116,35 @@ def test_a_webhook_that_is_gone_is_written_to_no_more(stand_in: Hooks) -> None:
     assert stand_in.arrived() == []
     assert set(Delivery.objects.values_list("state", flat=True)) == {"refused", "suppressed"}
     assert people.suppressions([row])
+
+
+def test_a_strangers_server_that_asks_for_a_day_is_left_alone_by_itself(stand_in: Hooks) -> None:
+    row = world.person("webhook", f"{stand_in.url}/hook/stranger", state=State.PENDING)
+    people.write_letter(row, kind=LetterKind.CONFIRM, now=world.NOW)
+    outbox.open_entries(SOON)
+    stand_in.put_faults({"webhook": {"shape": "429", "retry_after_s": 86_400}})
+    sending.drain("webhook", seconds=5)
+    stand_in.put_faults({})
+    letter = Delivery.objects.get()
+    assert (letter.state, letter.due_at > SOON + timedelta(hours=23)) == ("pending", True)
+    assert pacing.held_s("webhook") == 0
+
+    world.person("webhook", f"{stand_in.url}/hook/one")
+    queue(world.incident(world.component()))
+    sending.drain("webhook", seconds=5)
+
+    assert [entry["path"] for entry in stand_in.arrived()] == ["/hook/one"]
+
+
+def test_strangers_servers_that_are_down_stop_nobody_elses_webhook(stand_in: Hooks) -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        closed = sock.getsockname()[1]
+    for number in range(FAILURES_MAX):
+        world.person("webhook", f"http://127.0.0.1:{closed}/hook/{number}")
+    world.person("webhook", f"{stand_in.url}/hook/one")
+    queue(world.incident(world.component()))
+
+    sending.drain("webhook", seconds=1)
+
+    assert [entry["path"] for entry in stand_in.arrived()] == ["/hook/one"]

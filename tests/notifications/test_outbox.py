@@ -12,10 +12,10 @@ from django.test.utils import CaptureQueriesContext
 from incidents import services
 from incidents.lifecycle import Audience, CallReason, Status
 from incidents.models import Incident, Update
-from notifications import channels, fanning, outbox, waking
+from notifications import channels, claiming, fanning, outbox, waking
 from notifications.models import Broadcast, Delivery, DeliveryState
 from notifications.outbox import Settlement
-from subscribers.models import Letter, LetterKind, Role, State, Suppression
+from subscribers.models import Letter, LetterKind, Role, State, Subscription, Suppression
 from tests import world
 from tests.world import MAJOR, NOW, PARTIAL
 
@@ -293,6 +293,68 @@ def test_a_retracted_alarm_is_not_sent_any_more() -> None:
     assert Delivery.objects.get().state == "superseded"
 
 
+def taken_back(incident: Incident) -> None:
+    services.retract(incident, body="A false alarm.", actor="ann", now=outbox.database_now())
+
+
+@pytest.mark.parametrize("is_queued", [False, True])
+def test_an_alarm_retracted_while_a_worker_holds_it_is_not_sent(is_queued: bool) -> None:
+    world.person()
+    incident = world.incident()
+    queue(incident)
+    claimed = outbox.claim("email", rows=10)
+    assert claimed
+    taken_back(incident)
+    if is_queued:
+        queue(incident)
+    assert outbox.admit(claimed, claimed.ids) == []
+    queue(incident)
+    assert hand_over() == []
+    alarm = Delivery.objects.get()
+    assert (alarm.state, alarm.lease, alarm.why) == ("superseded", "", "retracted")
+
+
+def test_a_retracted_alarm_that_a_worker_gives_back_is_not_sent() -> None:
+    world.person()
+    incident = world.incident()
+    queue(incident)
+    claimed = outbox.claim("email", rows=10)
+    assert claimed
+    taken_back(incident)
+    queue(incident)
+    outbox.release(claimed, claimed.ids)
+    taken = outbox.take("email", rows=10)
+    assert taken
+    assert taken[1] == []
+    assert Delivery.objects.get().state == "superseded"
+
+
+def test_who_may_have_got_the_alarm_is_told_of_its_retraction_alone() -> None:
+    person = world.person()
+    incident = world.incident()
+    queue(incident)
+    Delivery.objects.update(maybe_sent=True)
+    claimed = outbox.claim("email", rows=10)
+    assert claimed
+    taken_back(incident)
+    assert outbox.admit(claimed, claimed.ids) == []
+    queue(incident)
+    assert hand_over() == [person.uid]
+    states = Delivery.objects.order_by("broadcast__number").values_list("state", flat=True)
+    assert list(states) == ["superseded", "accepted"]
+
+
+def test_an_incident_that_is_opened_again_after_its_retraction_is_heard() -> None:
+    person = world.person()
+    incident = world.incident()
+    queue(incident)
+    taken_back(incident)
+    queue(incident)
+    services.reopen(incident, body="It is back.", actor="ann", now=outbox.database_now())
+    queue(incident)
+    assert hand_over() == [person.uid]
+
+
 def test_the_all_clear_calls_only_who_answered() -> None:
     answered, silent = (world.person("voice", f"+1212555010{n}", wake_me=True) for n in (1, 2))
     incident = world.incident(world.component())
@@ -309,6 +371,50 @@ def test_an_update_for_nobody_is_not_broadcast() -> None:
     world.person()
     incident = world.incident(audience=Audience.NOBODY)
     assert queue(incident) == []
+
+
+# --- whose turn it is -------------------------------------------------------------------------------------------------
+
+
+def test_broadcasts_that_wait_for_their_next_attempt_take_nobodys_turn() -> None:
+    patient = world.person()
+    for _ in range(claiming.TURNS_MAX):
+        queue(world.incident())
+    Delivery.objects.update(due_at=NOW + timedelta(hours=1))
+    now = outbox.database_now()
+    assert list(outbox.waiting_channels(now)) == []
+    queue(world.incident())
+    assert [channel for channel, *_ in outbox.waiting_channels(now)] == ["email"]
+    assert hand_over() == [patient.uid]
+
+
+def test_a_call_that_is_due_waits_for_no_ladder() -> None:
+    """Sixteen alarms whose people have not to be called yet; then one of somebody with a telephone alone."""
+    patient = world.person("voice", "+12125550100", wake_me=True)
+    world.person("sms", "+12125550100")
+    Subscription.objects.update(subscriber=patient.subscriber)
+    for _ in range(claiming.TURNS_MAX):
+        queue(world.incident(world.component()))
+    assert outbox.claim("voice", rows=10) is None
+    alone = world.person("voice", "+12125550101", wake_me=True)
+    queue(world.incident(world.component()))
+    assert hand_over("voice") == [alone.uid]
+
+
+def test_while_the_brake_holds_only_calls_to_operators_have_a_turn() -> None:
+    person = world.person("sms", "+12125550100", state=State.PENDING)
+    operator = world.person("sms", "+12125550101", role=Role.OPERATOR)
+    Letter.objects.create(subscription=person, kind=LetterKind.CONFIRM)
+    outbox.open_entries(SOON)
+    assert outbox.claim("sms", rows=10, calls_only=True) is None
+    services.call_operators(
+        page=world.page(), reason=CallReason.BLIND, text="Blind.", key="k", now=NOW
+    )
+    outbox.open_entries(SOON)
+    outbox.fan_out(SOON)
+    claimed = outbox.claim("sms", rows=10, calls_only=True)
+    assert claimed
+    assert Delivery.objects.get(pk=claimed.ids[0]).subscription == operator
 
 
 # --- leases -----------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from demo.mailbox import Mailbox
 from demo.providers import Providers
 from incidents.lifecycle import Status
 from incidents.models import Incident
-from notifications import channels, outbox, reports, sending
+from notifications import channels, outbox, pacing, reports, sending
 from notifications.channels import AddressKind, Outcome, Recipient
 from notifications.messages import Notice
 from notifications.models import Delivery
@@ -92,6 +92,13 @@ def test_a_mail_server_that_is_busy_is_tried_again(mailbox: Mailbox) -> None:
     mailbox.put_faults({})
     Delivery.objects.update(due_at=world.NOW)
     assert told("email", incident) == ["accepted"]
+
+
+def test_a_provider_of_everybody_that_asks_for_time_gets_it(providers: Providers) -> None:
+    world.person("sms", "+12125550100")
+    providers.put_faults({"twilio-sms": {"shape": "429", "retry_after_s": 600}})
+    assert told("sms", world.incident(world.component())) == ["pending"]
+    assert pacing.held_s("sms") > 500
 
 
 class Obliging:

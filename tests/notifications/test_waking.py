@@ -14,6 +14,7 @@ from incidents.models import Call, Incident
 from notifications import checkups, hearing, holes, mishaps, outbox, passing, waketests, waking
 from notifications.hearing import Said
 from notifications.models import Broadcast, Counted, Delivery, DeliveryState, Hole, Ring, Wake
+from subscribers.forms import FALLBACK_MIN_MAX
 from subscribers.models import Contact, Letter, State, Subscriber, Subscription
 from tests import world
 from tests.notifications.test_outbox import shown
@@ -277,15 +278,49 @@ def test_who_was_reached_by_another_channel_is_not_told_twice() -> None:
     assert passing.pass_on(after(3)) == 0
 
 
-def test_a_text_unanswered_for_as_long_as_the_person_chose_goes_by_the_next_channel() -> None:
+def unanswered(patience_s: int, accepted_s: float) -> Incident:
+    """Let a text be handed over, and its owner have a mail that would not hear of this by itself."""
     text = world.person("sms", MUM)
     mail = world.person("email", "parent@family.example", only=world.component("login"))
     Subscription.objects.filter(pk=mail.pk).update(subscriber=text.subscriber, position=1)
-    Subscriber.objects.filter(pk=text.subscriber_id).update(fallback_after_s=60)
-    alarm()
-    Delivery.objects.filter(subscription=text).update(state="delivered", accepted_at=after(2))
-    assert passing.pass_on(after(50)) == 0
-    assert passing.pass_on(after(63)) == 1
+    Subscriber.objects.filter(pk=text.subscriber_id).update(fallback_after_s=patience_s)
+    incident = alarm()
+    Delivery.objects.filter(subscription=text).update(
+        state="delivered", accepted_at=after(accepted_s)
+    )
+    return incident
+
+
+@pytest.mark.parametrize("patience_s", [60, FALLBACK_MIN_MAX * 60])
+@pytest.mark.parametrize(
+    "accepted_s", [pytest.param(2, id="at once"), pytest.param(1200, id="late")]
+)
+def test_a_text_unanswered_for_as_long_as_the_person_chose_goes_by_the_next_channel(
+    patience_s: int, accepted_s: float
+) -> None:
+    unanswered(patience_s, accepted_s)
+    assert passing.pass_on(after(accepted_s + patience_s - 10)) == 0
+    assert passing.pass_on(after(accepted_s + patience_s + 1)) == 1
+
+
+def test_who_waits_long_for_an_answer_keeps_nobody_else_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(passing, "ROWS_MAX", 1)  # a bound of ours, made small
+    patient = world.person("sms", AUNT)
+    Subscriber.objects.filter(pk=patient.subscriber_id).update(fallback_after_s=3600)
+    unanswered(60, 3)
+    Delivery.objects.filter(subscription=patient).update(state="delivered", accepted_at=after(2))
+    assert passing.pass_on(after(64)) == 1
+
+
+def test_an_unanswered_alarm_is_not_passed_on_once_it_is_over() -> None:
+    incident = unanswered(3600, 2)
+    services.publish_update(
+        incident, status=Status.RESOLVED, body="Over.", actor="ann", now=after(1800)
+    )
+    queue(incident, 1801)
+    assert passing.pass_on(after(3603)) == 0
 
 
 # --- black hole -------------------------------------------------------------------------------------------------------
