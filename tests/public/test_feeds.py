@@ -130,7 +130,8 @@ def test_a_window_that_was_called_off_is_cancelled_in_calendars(
 ) -> None:
     at = {hours: NOW + timedelta(hours=hours) for hours in (1, 2, 3, 4)}
     told = {name: at.get(value, value) for name, value in words.items()}
-    window = {"status": Status.COMPLETED, "scheduled_for": at[2], "scheduled_until": at[4]} | told
+    window: dict[str, Any] = {"scheduled_for": at[2], "scheduled_until": at[4]}
+    window |= {"status": Status.COMPLETED} | told
     feed = feeds.of_page(snapshot(maintenance(**window)))
     [event] = Calendar.from_ical(ical.calendar(feed)).walk("VEVENT")
     assert event["STATUS"] == status
