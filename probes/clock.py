@@ -9,6 +9,7 @@ from django.db.models import OuterRef, Q, QuerySet, Subquery
 from incidents import services as core
 from incidents.models import Component, Page, Pulse
 from probes import acting, heartbeats, judging, retention, tally, verdict
+from probes.alone import alone, failing
 from probes.models import Check, CurrentVerdict, Location, Result
 from probes.verdict import Word
 
@@ -22,9 +23,11 @@ def tick(now: datetime) -> None:
     heartbeats.listen(now)
     tally.count(now)
     for check in _silent(now):
-        judging.judge_check(check, now=now)
+        with alone(f"check {check.slug}"):
+            judging.judge_check(check, now=now)
     for page in _unquiet_pages():
-        acting.act_alone(page, now=now)
+        with alone(f"page {page.uid}"):
+            acting.act_alone(page, now=now)
     _forget_the_unwatched(now)
     retention.forget(now)
     _beat(now)
@@ -66,11 +69,12 @@ def _unquiet_pages() -> QuerySet[Page]:
 
 
 def _beat(now: datetime) -> None:
-    """Leave word of when each location was last heard, for the face and for health."""
+    """Leave word of when each location was last heard, for the face, and of what fails here."""
     heard = Location.objects.filter(last_seen_at__isnull=False, revoked_at__isnull=True)
     locations = {each.name: each.last_seen_at.isoformat() for each in heard if each.last_seen_at}
     Pulse.objects.update_or_create(
-        name=PULSE, defaults={"at": now, "note": {"locations": locations}}
+        name=PULSE,
+        defaults={"at": now, "note": {"locations": locations, "failing": failing()}},
     )
 
 

@@ -6,13 +6,14 @@ from threading import Barrier, Thread
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import OperationalError, connections
 
 from incidents import clock as core_clock
 from incidents import services as core
 from incidents.lifecycle import CallReason, ComponentStatus, Status
 from incidents.models import Call, Component, Incident, Page, Pulse, Template, Update
 from probes import clock, services
+from probes.alone import alone
 from probes.kinds import Outcome
 from probes.models import (
     Check,
@@ -594,7 +595,39 @@ def test_the_pulse_tells_when_each_location_was_last_heard(world: World) -> None
     world.run()
 
     heard = Pulse.objects.get(name=clock.PULSE).note
-    assert heard == {"locations": {"local": ONE_AM.isoformat()}}
+    assert heard["locations"] == {"local": ONE_AM.isoformat()}
+
+
+def test_a_check_that_cannot_be_judged_holds_up_no_other_and_is_said_once(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.runs(1)
+    broken = Check.objects.get(slug="journey")
+    broken.pk, broken.slug = None, "a-broken-one"
+    broken.save()
+    at, local = world.now, world.locations["local"]
+    kept = {"outcome": "ok", "first_outcome": "ok", "steps": [{}], "at": at, "received_at": at}
+    row = Result.objects.create(of_check=broken, location=local, sequence=1, **kept)
+
+    for _ in range(3):
+        world.wait(100)
+        Result.objects.update(at=world.now - timedelta(seconds=95))
+        world.tick()
+
+    assert world.component("follow").unknown_since is not None
+    assert Pulse.objects.get(name=clock.PULSE).note["failing"] == {"check a-broken-one": 3}
+    said = [each for each in caplog.records if "check a-broken-one" in each.message]
+    assert len(said) == 1
+    assert said[0].exc_info is not None
+    row.delete()
+    world.tick()
+    assert Pulse.objects.get(name=clock.PULSE).note["failing"] == {}
+    assert "check a-broken-one is well again, after 3 failures" in caplog.text
+
+
+def test_a_database_that_is_away_ends_the_pass(world: World) -> None:
+    with pytest.raises(OperationalError), alone("check journey"):
+        raise OperationalError("the connection is closed")
 
 
 def three_locations(world: World) -> None:
