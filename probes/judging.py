@@ -228,9 +228,12 @@ def _prove(file: _File, now: datetime) -> None:
         (name, account): at
         for name, account, at in of.values_list("location__name", "account", "at")
     }
-    for (name, account), at in seen.items():
-        if at - kept.get((name, account), at - PROVEN_FOR) < PROOF_FRESH:
-            continue
+    due = {
+        key: at for key, at in seen.items() if at - kept.get(key, at - PROVEN_FOR) >= PROOF_FRESH
+    }
+    if not due:
+        return
+    for (name, account), at in due.items():
         location = Location.objects.filter(name=name).first()
         if location is not None:
             Proof.objects.update_or_create(
