@@ -1,6 +1,6 @@
 """From results to incidents, in the real database: what the machine says, when, and when not."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from threading import Barrier, Thread
 from typing import Any
@@ -484,6 +484,37 @@ def test_blindness_is_shown_at_once_and_ends_with_the_next_result(world: World) 
 
     world.run()
     assert world.component("follow").unknown_since is None
+
+
+@pytest.mark.parametrize("outcome", ["prober_fault", "auth_suspect", "blocked_us"])
+def test_a_blind_check_calls_once_though_another_sees_the_component(
+    world: World, outcome: str
+) -> None:
+    second = Check.objects.get(slug="journey")
+    second.pk, second.slug = None, "second"
+    second.save()
+    local = world.locations["local"]
+
+    for _ in range(10):
+        for each in (outcome, "prober_fault"):  # another reason is no other blindness
+            blind = replace(
+                one_result(world.now), check="second", outcome=Outcome(each), steps=(), reason="why"
+            )
+            world.run()
+            services.record(local, [blind], now=world.now)
+            world.wait(INTERVAL_S)
+
+    assert world.component("follow").unknown_since is None
+    call = Call.objects.get(reason=CallReason.BLIND)
+    assert call.text.startswith("The check second cannot tell how Log in and Readings are.")
+    assert call.text.endswith("local: why.")
+
+
+def test_a_check_that_waits_for_an_earlier_step_calls_nobody_for_blindness(world: World) -> None:
+    world.runs(6, login="fail")
+
+    assert world.component("follow").unknown_since is not None
+    assert not Call.objects.filter(reason=CallReason.BLIND).exists()
 
 
 def test_no_blindness_before_its_time(world: World) -> None:
