@@ -42,7 +42,7 @@ def _silent(now: datetime) -> list[Check]:
     return [
         check
         for check in checks.select_related("page", "tally")
-        if _is_silent(check.interval_s, check.newest or check.changed_at, now)
+        if _is_silent(check, check.newest or check.changed_at, now)
         or _has_fallen_silent(check, seen_at, now)
     ]
 
@@ -52,15 +52,14 @@ def _has_fallen_silent(check: Check, seen_at: Mapping[str, datetime | None], now
     tally = getattr(check, "tally", None)
     noted = tally.faults if tally is not None else {}
     return any(
-        name not in noted
-        and (at := seen_at.get(name)) is not None
-        and _is_silent(check.interval_s, at, now)
+        name not in noted and (at := seen_at.get(name)) is not None and _is_silent(check, at, now)
         for name in check.locations
     )
 
 
-def _is_silent(interval_s: float, newest: datetime, now: datetime) -> bool:
-    return now - newest >= timedelta(seconds=verdict.blind_after_s(interval_s))
+def _is_silent(check: Check, newest: datetime, now: datetime) -> bool:
+    blind_s = verdict.blind_after_s(check.interval_s, judging.patience_of(check))
+    return now - newest >= timedelta(seconds=blind_s)
 
 
 def _unquiet_pages() -> QuerySet[Page]:

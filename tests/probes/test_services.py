@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from threading import Barrier, Thread
 from typing import Any
 
@@ -12,7 +13,7 @@ from incidents import clock as core_clock
 from incidents import services as core
 from incidents.lifecycle import CallReason, ComponentStatus, Status
 from incidents.models import Call, Component, Incident, Page, Pulse, Template, Update
-from probes import clock, services
+from probes import clock, kinds, services
 from probes.alone import alone
 from probes.kinds import Outcome
 from probes.models import (
@@ -515,6 +516,33 @@ def test_a_check_that_waits_for_an_earlier_step_calls_nobody_for_blindness(world
 
     assert world.component("follow").unknown_since is not None
     assert not Call.objects.filter(reason=CallReason.BLIND).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("interval_s", "consecutive"), [(30, 2), (60, 2), (30, 4)])
+def test_an_alert_that_does_not_arrive_is_an_outage_though_its_runs_take_their_wait(
+    world: World, interval_s: int, consecutive: int
+) -> None:
+    step = {"name": "write", "url": "http://follow.test/readings"}
+    spec = {"component": "follow", "steps": [step], "match": {"value": "{alert_value}"}}
+    rule = {**kinds.rule_of("alert"), "consecutive": consecutive}
+    Check.objects.update(kind="alert", spec=spec, interval_s=interval_s, rule=rule)
+    missed = {"component": "follow", "outcome": "target_fail", "reason": "no alert", "failed": []}
+    steps = (_step("write", "follow", "ok"), {"name": "alert arrives"} | missed)
+    said = []
+
+    for _ in range(consecutive + 2):
+        began = world.now
+        for _ in range(180 // 10):
+            world.wait(10)
+            world.tick()
+            said.append(CurrentVerdict.objects.values_list("word", flat=True).first())
+        run = replace(one_result(began), outcome=Outcome.TARGET_FAIL, steps=steps)
+        services.record(world.locations["local"], [run], now=world.now)
+        world.wait(interval_s)
+
+    # Three failures are partial before four are an outage; it is never unknown in between.
+    assert [word for word, _ in groupby(said) if word] in (["outage"], ["partial", "outage"])
 
 
 def test_no_blindness_before_its_time(world: World) -> None:
