@@ -69,7 +69,8 @@ class Replay:
 def take(check: Check, *, now: datetime) -> Replay:
     """Judge again what is stored, at most RESULTS_MAX results and replay.JUDGED_MAX moments."""
     rule = Rule.parse(check.rule)
-    window_s = verdict.window_s(rule, check.interval_s)
+    patience_s = judging.patience_of(check)
+    window_s = verdict.window_s(rule, check.interval_s, patience_s=patience_s)
     since = now - BACK
     limit_at = _limits(check, rule)
     rows, is_cut = _rows(check, since - timedelta(seconds=max(window_s, rule.burn_over_s)))
@@ -89,7 +90,7 @@ def take(check: Check, *, now: datetime) -> Replay:
         ),
         locations=check.locations,
         window_s=window_s,
-        blind_after_s=verdict.blind_after_s(check.interval_s),
+        blind_after_s=verdict.blind_after_s(check.interval_s, patience_s),
         since=begin,
         until=now,
     )
@@ -134,6 +135,7 @@ def judge_of(check: Check, *, watched_since: datetime, recount: Recount) -> repl
             watches=watches,
             interval_s=check.interval_s,
             watched_since=watched_since,
+            patience_s=judging.patience_of(check),
             around=verdict.Surroundings(
                 standing=dict(standing),
                 burn=recount.burn(now, mended_at=max(mended, default=None)),

@@ -566,9 +566,9 @@ def _check(
         for problem in error.problems:
             yield _problem(source, key, problem)
         return
-    longest_s = kinds.interval_s_max(check.kind)
-    if check.interval_s > longest_s:
-        yield source.wrong(f"{key}.interval_s", f"at most {longest_s:,} for kind {check.kind}")
+    if words := kinds.wrong_interval(check.kind, check.spec, check.interval_s):
+        place = f"{key}.interval_s"
+        yield source.fault(place, f"{place} is {check.interval_s:,}; expected {words}")
     for name in sorted({watch.component for watch in watches} - set(components)):
         place = next((p for p in _places(check, key) if source.at(p) == name), key)
         yield source.fault(

@@ -163,10 +163,13 @@ def _begin(row: Component, now: datetime) -> None:
 
 
 @transaction.atomic
-def take_incidents(page: Page, incidents: Sequence[OldIncident], *, now: datetime) -> Taken:
+def take_incidents(
+    page: Page, incidents: Sequence[OldIncident], *, now: datetime, with_history: bool = True
+) -> Taken:
     """Write a batch: new ones whole, and the further updates of those that were taken before.
 
-    An incident that was declared here, or that somebody spoke in here, is left alone.
+    An incident that was declared here, or that somebody spoke in here, is left alone. Without
+    `with_history` the past of the components stays as it is.
     """
     taken = Taken()
     uids = [each.uid for each in incidents]
@@ -195,7 +198,8 @@ def take_incidents(page: Page, incidents: Sequence[OldIncident], *, now: datetim
         updates += [_update(row, old, number, now) for number, old in enumerate(missing, first)]
     Update.objects.bulk_create(updates)
     _affect(new, there, components)
-    _history(updates, components)
+    if with_history:
+        _history(updates, components)
     PostMortem.objects.bulk_create(
         PostMortem(
             incident=there[each.uid], body=each.postmortem, body_draft=each.postmortem, body_updated_at=each.postmortem_at,

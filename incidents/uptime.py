@@ -53,6 +53,34 @@ def spans(changes: Sequence[tuple[datetime, str]], *, until: datetime) -> list[S
     ]
 
 
+def held(changes: Sequence[tuple[datetime, str]], at: datetime) -> str | None:
+    """Return what changes in order of time say of a moment, None before the first."""
+    return next((status for since, status in reversed(changes) if since <= at), None)
+
+
+def overlaid(
+    recorded: Sequence[tuple[datetime, str]], status: str, *, began: datetime, ended: datetime
+) -> list[tuple[datetime, str]]:
+    """Return the changes to add, so that it was at least as bad as `status` and then as recorded.
+
+    `recorded` is in order of time; what is added counts after it where both say something of a moment.
+    """
+    well = ComponentStatus.OPERATIONAL
+    # Of two at one moment the later stays.
+    said = {began: held(recorded, began) or well}
+    said |= {at: word for at, word in recorded if began < at < ended}
+    graver = [at for at, word in said.items() if _is_graver(status, word)]
+    added = [(at, status) for at in graver]
+    if max(said) in graver:
+        added.append((ended, held(recorded, ended) or well))
+    return added
+
+
+def _is_graver(one: str, other: str) -> bool:
+    order = [str(each) for each in _BAR_ORDER]
+    return order.index(one) > order.index(other)
+
+
 def uptime_percent(history: Sequence[Span], *, since: datetime, until: datetime) -> float | None:
     """Return 0..100 for the known time between `since` and `until`; None when nothing is known of it.
 

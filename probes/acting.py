@@ -1,6 +1,6 @@
 """What is done about a verdict: draft, publish, append, recover; under one lock a page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -94,31 +94,38 @@ def _claim(rows: Sequence[CurrentVerdict]) -> None:
 
 
 def _show_unknown(page: Page, rows: Sequence[CurrentVerdict], now: datetime) -> None:
-    """A component of which no check can tell is unknown at once."""
-    blind: list[CurrentVerdict] = []
+    """A component of which no check can tell is unknown at once; of each blind check operators hear."""
     for component in {row.component_id: row.component for row in rows}.values():
         mine = [row for row in rows if row.component_id == component.pk and row.word]
         if mine and all(row.word == Word.UNKNOWN for row in mine):
             first = mine[0]
             since = first.began_at or now
             core.set_unknown(component, why=first.unknown_why, since=since, now=now)
-            blind += [] if first.skipped else [first]
         elif mine:
             core.clear_unknown(component, now=now)
-    _call_for_blindness(page, blind, now)
+    blind = [row for row in rows if row.word == Word.UNKNOWN and not row.skipped]
+    seen = {row.component_id for row in rows if row.word and row.word != Word.UNKNOWN}
+    _call_for_blindness(page, blind, seen, now)
 
 
-def _call_for_blindness(page: Page, blind: Sequence[CurrentVerdict], now: datetime) -> None:
-    """Call operators once for each check that cannot tell, and each time that it begins."""
+def _call_for_blindness(
+    page: Page, blind: Sequence[CurrentVerdict], seen: Collection[int], now: datetime
+) -> None:
+    """Call operators once for each check that cannot tell, and each time that it begins.
+
+    Components that are `seen` another check can tell of.
+    """
     for check_id in dict.fromkeys(row.of_check_id for row in blind):
         mine = [row for row in blind if row.of_check_id == check_id]
         names = " and ".join(row.component.name for row in mine)
+        is_seen = any(row.component_id in seen for row in mine)
+        who = f"The check {mine[0].of_check.slug} cannot" if is_seen else "Nobody can"
+        since = min((row.since for row in mine if row.since), default=now)
         core.call_operators(
             page=page,
             reason=CallReason.BLIND,
-            text=f"Nobody can tell how {names} {'is' if len(mine) == 1 else 'are'}. "
-            f"{mine[0].reasoning}",
-            key=f"blind:{check_id}:{mine[0].since or now:%Y%m%d%H%M%S}",
+            text=f"{who} tell how {names} {'is' if len(mine) == 1 else 'are'}. {mine[0].reasoning}",
+            key=f"blind:{check_id}:{since:%Y%m%d%H%M%S}",
             now=now,
         )
 

@@ -9,6 +9,7 @@ from django.db.models import OuterRef, Q, QuerySet, Subquery
 from incidents import services as core
 from incidents.models import Component, Page, Pulse
 from probes import acting, heartbeats, judging, retention, tally, verdict
+from probes.alone import alone, failing
 from probes.models import Check, CurrentVerdict, Location, Result
 from probes.verdict import Word
 
@@ -22,9 +23,11 @@ def tick(now: datetime) -> None:
     heartbeats.listen(now)
     tally.count(now)
     for check in _silent(now):
-        judging.judge_check(check, now=now)
+        with alone(f"check {check.slug}"):
+            judging.judge_check(check, now=now)
     for page in _unquiet_pages():
-        acting.act_alone(page, now=now)
+        with alone(f"page {page.uid}"):
+            acting.act_alone(page, now=now)
     _forget_the_unwatched(now)
     retention.forget(now)
     _beat(now)
@@ -39,7 +42,7 @@ def _silent(now: datetime) -> list[Check]:
     return [
         check
         for check in checks.select_related("page", "tally")
-        if _is_silent(check.interval_s, check.newest or check.changed_at, now)
+        if _is_silent(check, check.newest or check.changed_at, now)
         or _has_fallen_silent(check, seen_at, now)
     ]
 
@@ -49,15 +52,14 @@ def _has_fallen_silent(check: Check, seen_at: Mapping[str, datetime | None], now
     tally = getattr(check, "tally", None)
     noted = tally.faults if tally is not None else {}
     return any(
-        name not in noted
-        and (at := seen_at.get(name)) is not None
-        and _is_silent(check.interval_s, at, now)
+        name not in noted and (at := seen_at.get(name)) is not None and _is_silent(check, at, now)
         for name in check.locations
     )
 
 
-def _is_silent(interval_s: float, newest: datetime, now: datetime) -> bool:
-    return now - newest >= timedelta(seconds=verdict.blind_after_s(interval_s))
+def _is_silent(check: Check, newest: datetime, now: datetime) -> bool:
+    blind_s = verdict.blind_after_s(check.interval_s, judging.patience_of(check))
+    return now - newest >= timedelta(seconds=blind_s)
 
 
 def _unquiet_pages() -> QuerySet[Page]:
@@ -66,11 +68,12 @@ def _unquiet_pages() -> QuerySet[Page]:
 
 
 def _beat(now: datetime) -> None:
-    """Leave word of when each location was last heard, for the face and for health."""
+    """Leave word of when each location was last heard, for the face, and of what fails here."""
     heard = Location.objects.filter(last_seen_at__isnull=False, revoked_at__isnull=True)
     locations = {each.name: each.last_seen_at.isoformat() for each in heard if each.last_seen_at}
     Pulse.objects.update_or_create(
-        name=PULSE, defaults={"at": now, "note": {"locations": locations}}
+        name=PULSE,
+        defaults={"at": now, "note": {"locations": locations, "failing": failing()}},
     )
 
 

@@ -77,7 +77,7 @@ class StepObservation:
     status: int | None = None
     # dns, connect, tls, first_byte, total.
     phases_ms: Mapping[str, float] = field(default_factory=dict)
-    # Which account was rejected, as a digest that tells accounts apart and names nobody.
+    # Which account got in or was rejected, as a digest that tells them apart and names nobody.
     account: str = ""
 
 

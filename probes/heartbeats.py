@@ -9,6 +9,7 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 
 from incidents.models import Pulse
 from probes import services
+from probes.alone import alone
 from probes.facts import Outcome, StepObservation
 from probes.kinds import BadSpec, read_options
 from probes.kinds.heartbeat import STEP, Options
@@ -62,7 +63,8 @@ def listen(now: datetime) -> None:
     for check in checks:
         # A job that never reported is not late: it is unknown.
         if check.beat_at is not None:
-            _note_silence(check, max(check.beat_at, since), now)
+            with alone(f"the heartbeat of {check.slug}"):
+                _note_silence(check, max(check.beat_at, since), now)
 
 
 def _listened_for() -> list[Check]:

@@ -63,6 +63,7 @@ class _File:
             watches=watches_of(self.check),
             interval_s=self.check.interval_s,
             watched_since=self.check.changed_at,
+            patience_s=patience_of(self.check),
             around=Surroundings(
                 standing={slug: standing_of(row) for slug, row in self.rows.items()},
                 burn=_burn(self.tally, self.rows.values()),
@@ -80,6 +81,7 @@ class _File:
             locations=tuple(self.check.locations),
             interval_s=self.check.interval_s,
             watched_since=self.check.changed_at,
+            patience_s=patience_of(self.check),
         )
 
     def differs(self, verdicts: Sequence[Verdict]) -> bool:
@@ -120,7 +122,9 @@ def _open_file(
         rows = {row.component.slug: row for row in mine}
     is_troubled = any(row.word in BAD for row in rows.values())
     since = now - timedelta(
-        seconds=verdict.window_s(rule, check.interval_s, is_troubled=is_troubled)
+        seconds=verdict.window_s(
+            rule, check.interval_s, patience_s=patience_of(check), is_troubled=is_troubled
+        )
     )
     results = (
         Result.objects.filter(of_check=check, at__gte=since)
@@ -148,6 +152,14 @@ def _watches(kind: str, spec: str) -> tuple[Watch, ...]:
     except BadSpec as error:
         log.error("a check of kind %s cannot be judged: %s", kind, error)
         return ()
+
+
+def patience_of(check: Check) -> float:
+    """Return how old a run's word may be when it arrives, in seconds; 0 when the check is broken."""
+    try:
+        return kinds.patience_s(check.kind, check.spec)
+    except BadSpec:
+        return 0.0  # watches_of has logged it.
 
 
 def heard(row: Result) -> verdict.Result:
@@ -228,9 +240,12 @@ def _prove(file: _File, now: datetime) -> None:
         (name, account): at
         for name, account, at in of.values_list("location__name", "account", "at")
     }
-    for (name, account), at in seen.items():
-        if at - kept.get((name, account), at - PROVEN_FOR) < PROOF_FRESH:
-            continue
+    due = {
+        key: at for key, at in seen.items() if at - kept.get(key, at - PROVEN_FOR) >= PROOF_FRESH
+    }
+    if not due:
+        return
+    for (name, account), at in due.items():
         location = Location.objects.filter(name=name).first()
         if location is not None:
             Proof.objects.update_or_create(

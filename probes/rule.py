@@ -107,12 +107,14 @@ def _check(key: str, value: object) -> None:
         raise ValueError(f"verdict.{key}: expected a number from 0 {to}, not {value!r}")
 
 
-def blind_after_s(interval_s: float) -> float:
-    """Return after how long without a result nobody can tell."""
-    return max(BLIND_AFTER_S, BLIND_AFTER_INTERVALS * interval_s)
+def blind_after_s(interval_s: float, patience_s: float = 0) -> float:
+    """Return after how long without a result nobody can tell; `patience_s` is the kind's own."""
+    return max(BLIND_AFTER_S, BLIND_AFTER_INTERVALS * interval_s) + patience_s
 
 
-def window_s(rule: Rule, interval_s: float, *, is_troubled: bool = True) -> float:
+def window_s(
+    rule: Rule, interval_s: float, *, patience_s: float = 0, is_troubled: bool = True
+) -> float:
     """Return how far back the results that judge() needs reach; flapping matters in trouble only."""
     runs = max(
         rule.consecutive,
@@ -121,7 +123,13 @@ def window_s(rule: Rule, interval_s: float, *, is_troubled: bool = True) -> floa
         rule.slow_of_last,
         FLAP_RUNS if is_troubled else 0,
     )
-    return max(blind_after_s(interval_s), (runs + 1) * interval_s, rule.auth_within_s)
+    return max(
+        blind_after_s(interval_s, patience_s),
+        (runs + 1) * interval_s + patience_s,
+        # Runs that wait are so far apart.
+        (rule.consecutive + 1) * (interval_s + patience_s),
+        rule.auth_within_s,
+    )
 
 
 def quorum(locations: int) -> int:

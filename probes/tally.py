@@ -8,6 +8,7 @@ from django.db.models import Count, F, Q, Sum
 
 from incidents.models import Pulse
 from probes import baseline, judging, ratio
+from probes.alone import alone
 from probes.facts import GOOD
 from probes.kinds import Outcome
 from probes.models import Check, CurrentVerdict, Minute, Result, Tally, UsualHour
@@ -110,8 +111,9 @@ def _weigh(until: datetime, now: datetime) -> None:
         Q(pk__in=troubled.values("of_check")) | marked
     )
     for check in checks.select_related("tally", "page"):
-        if _weigh_check(check, until):
-            judging.judge_check(check, now=now)
+        with alone(f"the counts of {check.slug}"):
+            if _weigh_check(check, until):
+                judging.judge_check(check, now=now)
 
 
 def _weigh_check(check: Check, until: datetime) -> bool:
@@ -176,9 +178,10 @@ def _count_hours(now: datetime) -> None:
     hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     due = Tally.objects.filter(of_check__enabled=True).exclude(hour=hour)
     for tally in due.select_related("of_check").order_by("pk")[:HOURS_AT_ONCE_MAX]:
-        _count_hour(tally.of_check, hour - HOUR)
-        limit_ms = _limit_ms(tally.of_check, hour)
-        Tally.objects.filter(pk=tally.pk).update(hour=hour, limit_ms=limit_ms)
+        with alone(f"the hour of {tally.of_check.slug}"):
+            _count_hour(tally.of_check, hour - HOUR)
+            limit_ms = _limit_ms(tally.of_check, hour)
+            Tally.objects.filter(pk=tally.pk).update(hour=hour, limit_ms=limit_ms)
 
 
 def _count_hour(check: Check, hour: datetime) -> None:

@@ -22,11 +22,17 @@ _IN_QUERY: Final = re.compile(rf"(?i)\b({_TELLTALE}\s*=\s*)([^&\s\"'<>;,]{{3,}})
 _IN_JSON: Final = re.compile(rf'(?i)("{_TELLTALE}"\s*:\s*")((?:[^"\\]|\\.){{3,}})')
 # Variables with such names hold what proves an account, not what names it.
 _PROOF: Final = re.compile(r"(?i)pass|secret|token|key|pin\b|pwd")
-_UNPRINTABLE: Final = re.compile(r"[^\n\t\x20-\x7e\xa0-\ud7ff\ue000-\ufffd]")
+# What no database and no screen takes: control characters, and halves of characters.
+_UNPRINTABLE: Final = re.compile(r"[^\n\t\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class NotFilled(Exception):
     """A step needs a value that the prober does not have: the prober's fault."""
+
+
+def printable(text: str) -> str:
+    """Return words of the other side as they can be kept: a dot for each unprintable character."""
+    return _UNPRINTABLE.sub("·", text)
 
 
 @dataclass(slots=True)
@@ -90,7 +96,7 @@ class Values:
         # Four times that, so that unpacking marks costs nothing and no secret is cut in two.
         head = self.hide(text)[: 4 * ANSWER_CHARS_MAX]
         head = _IN_JSON.sub(rf"\g<1>{HIDDEN}", _IN_QUERY.sub(rf"\g<1>{HIDDEN}", head))
-        return _UNPRINTABLE.sub("·", head)[:ANSWER_CHARS_MAX]
+        return printable(head)[:ANSWER_CHARS_MAX]
 
     def save(self, name: str, value: str) -> None:
         """Keep what an answer gave for later steps."""

@@ -129,11 +129,13 @@ def judge(
     watches: Sequence[Watch],
     interval_s: float,
     watched_since: datetime,
+    patience_s: float = 0,
     around: Surroundings | None = None,
 ) -> tuple[Verdict, ...]:
     """Return a verdict on each component that the check watches, in the order of its steps."""
+    blind_s = blind_after_s(interval_s, patience_s)
     court = _Court(
-        results, rule, now, locations, watches, interval_s, watched_since, around or Surroundings()
+        results, rule, now, locations, watches, blind_s, watched_since, around or Surroundings()
     )
     components = tuple(dict.fromkeys(watch.component for watch in watches))
     if len(court.healthy) < court.needed:
@@ -187,9 +189,11 @@ def faults(
     locations: Sequence[str],
     interval_s: float,
     watched_since: datetime,
+    patience_s: float = 0,
 ) -> tuple[Fault, ...]:
     """Return the locations that cannot tell now, and why; one run is no reason to call anybody."""
-    court = _Court(results, rule, now, locations, (), interval_s, watched_since, Surroundings())
+    blind_s = blind_after_s(interval_s, patience_s)
+    court = _Court(results, rule, now, locations, (), blind_s, watched_since, Surroundings())
     return tuple(court.faults())
 
 
@@ -203,7 +207,7 @@ class _Court:
         now: datetime,
         locations: Sequence[str],
         watches: Sequence[Watch],
-        interval_s: float,
+        blind_s: float,
         watched_since: datetime,
         around: Surroundings,
     ) -> None:
@@ -213,7 +217,7 @@ class _Court:
         self.watches = watches
         self.watched_since = watched_since
         self.around = around
-        self.blind_after = timedelta(seconds=blind_after_s(interval_s))
+        self.blind_after = timedelta(seconds=blind_s)
         self.needed = quorum(len(locations))
         self.runs = _newest_first(_with_suspicions(results, rule, around), locations)
         self.healthy = [name for name in locations if self._is_healthy(name)]

@@ -1,6 +1,7 @@
 """Where agents fetch their checks and hand in results, and where heartbeats arrive."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -21,6 +22,7 @@ from probes.models import (
     Location,
 )
 from probes.services import NewResult
+from probes.values import printable
 
 # An agent sends at most 500 results and 1 MB at once (agent/).
 BATCH_RESULTS_MAX: Final = 1000
@@ -31,6 +33,9 @@ SEQUENCE_MAX: Final = 2**62
 # Anything older was kept longer than results are; anything beyond this ahead is nonsense.
 AGE_MAX: Final = timedelta(days=30)
 SENT_AT_OFF_MAX: Final = timedelta(days=3650)
+
+# NUL and halves of characters: JSON may hold them, our columns may not.
+UNKEPT: Final = re.compile("[\x00\ud800-\udfff]")
 
 # Any: what JSON holds is known only once it has been looked at.
 Json = Any
@@ -140,17 +145,17 @@ def _result(raw: Json, where: str, now: datetime) -> NewResult:
         outcome=outcome,
         first_outcome=_outcome(first, f"{where}.first_outcome"),
         attempts=_count(each.get("attempts", 1), f"{where}.attempts", 1, 100),
-        reason=_text(each.get("reason", ""), f"{where}.reason", REASON_CHARS_MAX),
+        reason=_words(each.get("reason", ""), f"{where}.reason", REASON_CHARS_MAX),
         steps=tuple(_step(step, f"{where}.steps[{at}]") for at, step in enumerate(steps)),
         total_ms=_number(each.get("total_ms", 0), f"{where}.total_ms"),
         first_step=_text(each.get("first_step", ""), f"{where}.first_step", STEP_CHARS_MAX),
         warnings=tuple(
-            _text(words, f"{where}.warnings[{at}]", WARNING_CHARS_MAX)
+            _words(words, f"{where}.warnings[{at}]", WARNING_CHARS_MAX)
             for at, words in enumerate(
                 _list(each.get("warnings", []), f"{where}.warnings", WARNINGS_MAX)
             )
         ),
-        answer=_text(each.get("answer", ""), f"{where}.answer", ANSWER_CHARS_MAX),
+        answer=_words(each.get("answer", ""), f"{where}.answer", ANSWER_CHARS_MAX),
         try_id=_text(each.get("try", ""), f"{where}.try", TRY_ID_CHARS_MAX),
     )
 
@@ -166,7 +171,7 @@ def _step(raw: Json, where: str) -> Mapping[str, Json]:
         "name": _text(each.get("name"), f"{where}.name", STEP_CHARS_MAX),
         "component": _text(each.get("component"), f"{where}.component", SLUG_CHARS_MAX),
         "outcome": _outcome(each.get("outcome"), f"{where}.outcome").value,
-        "reason": _text(each.get("reason", ""), f"{where}.reason", REASON_CHARS_MAX),
+        "reason": _words(each.get("reason", ""), f"{where}.reason", REASON_CHARS_MAX),
         "failed": [
             _text(name, f"{where}.failed[{at}]", 40)
             for at, name in enumerate(_list(each.get("failed", []), f"{where}.failed", 500))
@@ -175,7 +180,9 @@ def _step(raw: Json, where: str) -> Mapping[str, Json]:
         "account": _text(each.get("account", ""), f"{where}.account", 40),
         "status": None if status is None else _count(status, f"{where}.status", 0, 999),
         "phases_ms": {
-            name[:20]: _number(value, f"{where}.phases_ms.{name[:20]}")
+            _text(name[:20], f"{where}.phases_ms", 20): _number(
+                value, f"{where}.phases_ms.{name[:20]}"
+            )
             for name, value in phases.items()
         },
     }
@@ -194,9 +201,14 @@ def _list(value: Json, where: str, most: int) -> list[Json]:
 
 
 def _text(value: Json, where: str, most: int) -> str:
-    if not isinstance(value, str) or len(value) > most or "\x00" in value:
+    if not isinstance(value, str) or len(value) > most or UNKEPT.search(value):
         raise Malformed(f"{where}: expected text of at most {most} characters.")
     return value
+
+
+def _words(value: Json, where: str, most: int) -> str:
+    """Read what a target may have said: what cannot be kept of it must not cost the result."""
+    return _text(printable(value) if isinstance(value, str) else value, where, most)
 
 
 def _count(value: Json, where: str, least: int, most: int) -> int:

@@ -204,7 +204,7 @@ class _Attempt:
             shape=shape,
             status=status,
             phases_ms=self.client.marks.phases_ms(),
-            account=self.account if outcome is Outcome.AUTH_SUSPECT else "",
+            account=self.account if outcome in (*GOOD, Outcome.AUTH_SUSPECT) else "",
         )
 
     # -- asking --

@@ -187,6 +187,7 @@ _SAID = [
     ("desk/clock.py", "the heartbeat did not arrive"),
     ("desk/clock.py", "the last heartbeat is still under way"),
     ("probes/judging.py", "cannot be judged"),
+    ("probes/alone.py", "failed; the others go on"),
     ("public/watchdog.py", "the publisher is silent; the page says unknown."),
     ("statuspage/supervisor.py", "starting it again"),
     ("statuspage/supervisor.py", "killing it"),

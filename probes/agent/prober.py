@@ -31,6 +31,7 @@ from probes.facts import (
     Outcome,
     StepObservation,
 )
+from probes.values import printable
 
 FETCH_EVERY_S: Final = 10.0
 BATCH_RESULTS_MAX: Final = 500
@@ -305,21 +306,21 @@ def _failing_step(seen: Observation) -> str:
 def _why(seen: Observation) -> str:
     """Return which step failed and why, in words; never empty."""
     step = next((step for step in seen.steps if step.outcome is Outcome.TARGET_FAIL), None)
-    return f"{step.name}: {step.reason}" if step else seen.reason or "failed"
+    return printable(f"{step.name}: {step.reason}" if step else seen.reason) or "failed"
 
 
 def _on_the_wire(seen: Observation, *, answer: str) -> dict[str, Any]:
     # Not dataclasses.asdict: it copies deeply, which is a tenth of a probe.
     steps = [
         {name: getattr(step, name) for name in StepObservation.__slots__}
-        | {"reason": step.reason[:REASON_CHARS_MAX]}
+        | {"reason": printable(step.reason)[:REASON_CHARS_MAX]}
         for step in seen.steps
     ]
     return {
         "outcome": seen.outcome,
-        "reason": seen.reason[:REASON_CHARS_MAX],
+        "reason": printable(seen.reason)[:REASON_CHARS_MAX],
         "steps": steps,
-        "warnings": [each[:WARNING_CHARS_MAX] for each in seen.warnings[:WARNINGS_MAX]],
+        "warnings": [printable(each)[:WARNING_CHARS_MAX] for each in seen.warnings[:WARNINGS_MAX]],
         "answer": "" if seen.outcome in GOOD else answer[:ANSWER_CHARS_MAX],
     }
 

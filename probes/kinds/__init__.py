@@ -5,7 +5,6 @@ import pkgutil
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
-from math import inf
 from typing import Any, Final, Protocol, cast
 
 from probes.facts import (
@@ -32,18 +31,19 @@ __all__ = [
     "StepObservation",
     "Strict",
     "Watch",
-    "interval_s_max",
     "is_run_by_agents",
     "load",
     "names",
+    "patience_s",
     "read_options",
     "rule_of",
     "worst",
+    "wrong_interval",
 ]
 
 
 class Kind(Protocol):
-    """What a file in this folder offers; beside it RULE and INTERVAL_S_MAX, if it needs them."""
+    """What a file in this folder offers; beside it RULE, patience_s and wrong_interval, if it needs them."""
 
     def watches(self, spec: Mapping[str, Any]) -> tuple[Watch, ...]:
         """Return the steps with their components, in order; raise BadSpec."""
@@ -73,9 +73,17 @@ def rule_of(name: str) -> Mapping[str, Any]:  # Any: numbers or null, as in `ver
     return getattr(load(name), "RULE", {}) if name in names() else {}
 
 
-def interval_s_max(name: str) -> float:
-    """Return how rarely a check of a kind may run at most; no bound for most kinds."""
-    return getattr(load(name), "INTERVAL_S_MAX", inf) if name in names() else inf
+# Any in both: each kind reads its own keys.
+def patience_s(name: str, spec: Mapping[str, Any]) -> float:
+    """Return how old a run's word may be when it arrives, beyond the usual; raise BadSpec."""
+    own = getattr(load(name), "patience_s", None)
+    return float(own(spec)) if own else 0.0
+
+
+def wrong_interval(name: str, spec: Mapping[str, Any], interval_s: float) -> str:
+    """Return what was expected of an interval with which a check could never work, else nothing."""
+    own = getattr(load(name), "wrong_interval", None)
+    return str(own(spec, interval_s)) if own else ""
 
 
 def is_run_by_agents(name: str) -> bool:

@@ -86,6 +86,11 @@ def watches(spec: Mapping[str, Any]) -> tuple[Watch, ...]:
     return (*own, Watch(STEP, options.component))
 
 
+def patience_s(spec: Mapping[str, Any]) -> float:
+    """Return two waits: a run tells after its own, and its word has to last until the next tells."""
+    return 2 * read_options(Options, spec).wait_s
+
+
 async def run(check: CheckSpec, memory: Memory, now: datetime, timeout_s: float) -> Observation:
     """Write what has to be told, and wait until it is."""
     try:

@@ -82,6 +82,15 @@ def watches(spec: Mapping[str, Any]) -> tuple[Watch, ...]:
     return (*own, Watch(STEP, options.component))
 
 
+def wrong_interval(spec: Mapping[str, Any], interval_s: float) -> str:
+    """Refuse canaries so seldom that the one before is too old whenever the next goes in."""
+    max_age_s = read_options(Options, spec).max_age_s
+    if interval_s < max_age_s:
+        return ""
+    rest = "a canary must still be young enough when the next one is written"
+    return f"less than max_age_s, {amount(max_age_s)}: {rest}"
+
+
 def value_at(slug: str, at_ms: int, low: int, high: int) -> int:
     """Return what a canary of a check measures at a moment: nobody else's reading fits."""
     return low + zlib.crc32(f"{slug} {at_ms}".encode()) % (high - low + 1)

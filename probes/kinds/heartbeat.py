@@ -37,6 +37,16 @@ def watches(spec: Mapping[str, Any]) -> tuple[Watch, ...]:
     return (Watch(STEP, read_options(Options, spec).component),)
 
 
+def patience_s(spec: Mapping[str, Any]) -> float:
+    """Return the grace: a missed beat is dated by when it was due, and told after it."""
+    return read_options(Options, spec).grace_s
+
+
+def wrong_interval(spec: Mapping[str, Any], interval_s: float) -> str:
+    """Refuse beats that are further apart than results are kept."""
+    return f"at most {INTERVAL_S_MAX:,} for kind heartbeat" if interval_s > INTERVAL_S_MAX else ""
+
+
 async def run(check: CheckSpec, memory: Memory, now: datetime, timeout_s: float) -> Observation:
     """Say that there is nothing to run."""
     return Observation(Outcome.PROBER_FAULT, (), "a heartbeat is listened for by the server")

@@ -479,7 +479,7 @@ class _Prober:
             by_id = {"accountId": account_id, **secret}
             session_id = await self._id("General/LoginPublisherAccountById", by_id, "session")
         self.session_id = session_id
-        return Look(Outcome.OK, status=200)
+        return Look(Outcome.OK, status=200, account=self._digest)
 
     async def _id(self, call: str, body: Mapping[str, str], what: str) -> str:
         found = await self._ask(call, {}, body)

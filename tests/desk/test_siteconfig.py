@@ -95,6 +95,34 @@ def test_a_wrong_file_names_line_key_and_what_was_expected(
     assert words in first.words
 
 
+@pytest.mark.parametrize(
+    ("interval_s", "words"),
+    [
+        pytest.param(60, "", id="three of them while one may be old"),
+        pytest.param(179, "", id="the one before is just young enough"),
+        pytest.param(
+            180, "expected less than max_age_s, 180: a canary must", id="never young enough"
+        ),
+    ],
+)
+def test_canaries_more_seldom_than_one_may_be_old_are_refused(interval_s: int, words: str) -> None:
+    check = (
+        f"checks:\n  - {{slug: canary, kind: canary, interval_s: {interval_s}, component: follow,\n"
+        "     write: [{name: write, url: https://follow.example.org/}],\n"
+        "     read: [{name: read, url: https://follow.example.org/}]}\n"
+    )
+    text = GOOD[: GOOD.index("checks:")] + check
+
+    if not words:
+        assert siteconfig.parse(text, around=around()).checks[0].interval_s == interval_s
+        return
+    with pytest.raises(BadSite) as caught:
+        siteconfig.parse(text, around=around())
+    assert str(caught.value.faults[0]).startswith(
+        f"site.yaml line 9: checks[0].interval_s is {interval_s}; {words}"
+    )
+
+
 def test_a_file_of_another_address_is_refused() -> None:
     with pytest.raises(
         BadSite, match=r'page.url is "https://status.example.org"; expected the same as SITE_URL'

@@ -95,6 +95,26 @@ def test_what_is_strange_and_no_failure_is_a_warning(tmp_path: Path) -> None:
     asyncio.run(scene())
 
 
+def test_half_a_character_or_a_nul_of_the_targets_does_not_travel(tmp_path: Path) -> None:
+    async def scene() -> None:
+        stand_in = StandIn()
+        said = sends(rb'{"state": "down \ud83d", "\u0000": 1, "mood": "\ud83d\ude00 \u0000"}')
+        async with serving(("GET", "/", said)) as site, stand_in.serving() as url:
+            asked = check(site + "/", interval_s=60)
+            asked["spec"]["steps"][0]["expect"] = {"body": [{"path": "state", "equals": "up"}]}
+            warned = check(site + "/", slug="warned", interval_s=60)
+            warn = [{"path": "mood", "equals": "good"}]
+            warned["spec"]["steps"][0]["expect"] = {"warn": warn}
+            stand_in.checks = [asked, warned]
+            async with running(url, tmp_path):
+                await until(lambda: len(stand_in.results) == 2)
+        seen = {slug: result for (slug, _), result in stand_in.results.items()}
+        assert seen["journey"]["steps"][0]["reason"] == 'state was "down ·", expected "up"'
+        assert seen["warned"]["warnings"] == ['read: mood was "😀 ·", expected "good"']
+
+    asyncio.run(scene())
+
+
 # ---- what it remembers --------------------------------------------------------------------
 
 

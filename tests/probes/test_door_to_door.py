@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ from probes.agent import prober
 from probes.agent.buffer import Buffer
 from probes.agent.prober import Agent
 from probes.agent.server import Server
-from probes.models import Check, CurrentVerdict, Policy, Result
+from probes.models import Check, CurrentVerdict, Policy, Proof, Result
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -59,17 +59,19 @@ def make_check(follow: Follow, *, accounts: int = 1, **more: Any) -> Check:
 
 
 @contextmanager
-def agent(server: LiveServer, folder: Path, **environ: str) -> Iterator[None]:
+def agent(
+    server: LiveServer, folder: Path, *, location: str = "local", **environ: str
+) -> Iterator[None]:
     """Run an agent in a thread of its own while the block runs."""
-    token = services.issue_token(name="local", now=datetime.now(UTC))
+    token = services.issue_token(name=location, now=datetime.now(UTC))
     ready: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     async def scene() -> None:
         stop = asyncio.Event()
         ready.append((asyncio.get_running_loop(), stop))
-        door, buffer = Server(server.url, "local", token), Buffer(folder / "buffer.sqlite3")
+        door, buffer = Server(server.url, location, token), Buffer(folder / f"{location}.sqlite3")
         try:
-            await Agent(server=door, location="local", buffer=buffer, environ=environ).run(stop)
+            await Agent(server=door, location=location, buffer=buffer, environ=environ).run(stop)
         finally:
             await door.close()
             buffer.close()
@@ -86,8 +88,12 @@ def agent(server: LiveServer, folder: Path, **environ: str) -> Iterator[None]:
 
 
 def until_results(count: int) -> None:
+    until(lambda: Result.objects.count() >= count)
+
+
+def until(is_so: Callable[[], bool]) -> None:
     end = time.monotonic() + PATIENCE_S
-    while Result.objects.count() < count:
+    while not is_so():
         assert time.monotonic() < end, "it did not come about"
         time.sleep(0.05)
 
@@ -114,6 +120,49 @@ def test_a_wrong_password_of_ours_is_tried_twice_and_tells_the_public_nothing(
     assert not Incident.objects.filter(updates__published_at__isnull=False).exists()
     kept = str(list(Result.objects.values()))
     assert "rotated away" not in kept
+
+
+@pytest.mark.parametrize("kind", ["share", "http"])
+def test_accounts_of_two_locations_that_got_in_and_are_rejected_are_an_outage(
+    kind: str,
+    follow: Follow,
+    live_server: LiveServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A bound of ours, made small: the minute between two log-ins.
+    monkeypatch.setattr(restraint, "LOGIN_EVERY", timedelta(seconds=1))
+    check = make_check(follow, locations=["fra", "nyc"], rule={"retry_after_s": 0, "shadow_s": 0})
+    check.kind = kind
+    if kind == "share":
+        check.spec["accounts"] = [{"name": "${FOLLOW_USER}", "password": "${FIRST_PASSWORD}"}]
+    else:
+        step: dict[str, Any] = {
+            "name": "log in",
+            "method": "POST",
+            "url": f"{follow.url}/auth/login",
+        }
+        step["json"] = {"user": "${FOLLOW_USER}", "password": "${FIRST_PASSWORD}"}
+        check.spec = {"component": "follow", "allow_private": True, "steps": [step]}
+    check.save()
+
+    def word() -> str:
+        return CurrentVerdict.objects.values_list("word", flat=True).first() or ""
+
+    secret = {"FIRST_PASSWORD": PASSWORD}
+    with (
+        agent(live_server, tmp_path, location="fra", FOLLOW_USER="probe", **secret),
+        agent(live_server, tmp_path, location="nyc", FOLLOW_USER="probe2", **secret),
+    ):
+        until(lambda: word() == "up" and Proof.objects.count() == 2)
+        follow.put_faults({"login": "F5"})
+        until(lambda: word() == "outage")
+
+    proofs = dict(Proof.objects.values_list("location__name", "account"))
+    assert len(proofs) == len(set(proofs.values())) == 2
+    kept = str([*Result.objects.values(), proofs])
+    for private in (PASSWORD, "probe2"):
+        assert private not in kept
 
 
 def test_one_bad_account_of_two_is_a_warning_that_reaches_the_server(

@@ -81,6 +81,25 @@ def test_a_missed_beat_is_an_outage_after_interval_and_grace(job: Job) -> None:
     assert reason == "no heartbeat since 06:00:00 UTC, expected every 60 s"
 
 
+@pytest.mark.slow
+def test_a_grace_beyond_three_intervals_is_waited_for_and_then_an_outage(job: Job) -> None:
+    Check.objects.update(spec={"component": "backup", "grace_s": 300})
+    job.check.refresh_from_db()
+    job.beat()
+    said = set()
+    for _ in range(35):
+        job.wait(10)
+        said.add(job.word())
+    assert said == {"up"}
+
+    for _ in range(20):
+        job.wait(10)
+        said.add(job.word())
+
+    # Once it is told it stays so, from beat to missed beat.
+    assert said == {"up", "outage"}
+
+
 def test_each_missed_beat_is_counted_once_however_often_the_clock_looks(job: Job) -> None:
     job.beat()
     job.wait(90)

@@ -1,18 +1,20 @@
 """From results to incidents, in the real database: what the machine says, when, and when not."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from threading import Barrier, Thread
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import OperationalError, connections
 
 from incidents import clock as core_clock
 from incidents import services as core
 from incidents.lifecycle import CallReason, ComponentStatus, Status
 from incidents.models import Call, Component, Incident, Page, Pulse, Template, Update
-from probes import clock, services
+from probes import clock, kinds, services
+from probes.alone import alone
 from probes.kinds import Outcome
 from probes.models import (
     Check,
@@ -498,6 +500,64 @@ def test_blindness_is_shown_at_once_and_ends_with_the_next_result(world: World) 
     assert world.component("follow").unknown_since is None
 
 
+@pytest.mark.parametrize("outcome", ["prober_fault", "auth_suspect", "blocked_us"])
+def test_a_blind_check_calls_once_though_another_sees_the_component(
+    world: World, outcome: str
+) -> None:
+    second = Check.objects.get(slug="journey")
+    second.pk, second.slug = None, "second"
+    second.save()
+    local = world.locations["local"]
+
+    for _ in range(10):
+        for each in (outcome, "prober_fault"):  # another reason is no other blindness
+            blind = replace(
+                one_result(world.now), check="second", outcome=Outcome(each), steps=(), reason="why"
+            )
+            world.run()
+            services.record(local, [blind], now=world.now)
+            world.wait(INTERVAL_S)
+
+    assert world.component("follow").unknown_since is None
+    call = Call.objects.get(reason=CallReason.BLIND)
+    assert call.text.startswith("The check second cannot tell how Log in and Readings are.")
+    assert call.text.endswith("local: why.")
+
+
+def test_a_check_that_waits_for_an_earlier_step_calls_nobody_for_blindness(world: World) -> None:
+    world.runs(6, login="fail")
+
+    assert world.component("follow").unknown_since is not None
+    assert not Call.objects.filter(reason=CallReason.BLIND).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("interval_s", "consecutive"), [(30, 2), (60, 2), (30, 4)])
+def test_an_alert_that_does_not_arrive_is_an_outage_though_its_runs_take_their_wait(
+    world: World, interval_s: int, consecutive: int
+) -> None:
+    step = {"name": "write", "url": "http://follow.test/readings"}
+    spec = {"component": "follow", "steps": [step], "match": {"value": "{alert_value}"}}
+    rule = {**kinds.rule_of("alert"), "consecutive": consecutive}
+    Check.objects.update(kind="alert", spec=spec, interval_s=interval_s, rule=rule)
+    missed = {"component": "follow", "outcome": "target_fail", "reason": "no alert", "failed": []}
+    steps = (_step("write", "follow", "ok"), {"name": "alert arrives"} | missed)
+    said = []
+
+    for _ in range(consecutive + 2):
+        began = world.now
+        for _ in range(180 // 10):
+            world.wait(10)
+            world.tick()
+            said.append(CurrentVerdict.objects.values_list("word", flat=True).first())
+        run = replace(one_result(began), outcome=Outcome.TARGET_FAIL, steps=steps)
+        services.record(world.locations["local"], [run], now=world.now)
+        world.wait(interval_s)
+
+    # Three failures are partial before four are an outage; it is never unknown in between.
+    assert [word for word, _ in groupby(said) if word] in (["outage"], ["partial", "outage"])
+
+
 def test_no_blindness_before_its_time(world: World) -> None:
     world.runs(1)
     world.wait(58)
@@ -607,7 +667,39 @@ def test_the_pulse_tells_when_each_location_was_last_heard(world: World) -> None
     world.run()
 
     heard = Pulse.objects.get(name=clock.PULSE).note
-    assert heard == {"locations": {"local": ONE_AM.isoformat()}}
+    assert heard["locations"] == {"local": ONE_AM.isoformat()}
+
+
+def test_a_check_that_cannot_be_judged_holds_up_no_other_and_is_said_once(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.runs(1)
+    broken = Check.objects.get(slug="journey")
+    broken.pk, broken.slug = None, "a-broken-one"
+    broken.save()
+    at, local = world.now, world.locations["local"]
+    kept = {"outcome": "ok", "first_outcome": "ok", "steps": [{}], "at": at, "received_at": at}
+    row = Result.objects.create(of_check=broken, location=local, sequence=1, **kept)
+
+    for _ in range(3):
+        world.wait(100)
+        Result.objects.update(at=world.now - timedelta(seconds=95))
+        world.tick()
+
+    assert world.component("follow").unknown_since is not None
+    assert Pulse.objects.get(name=clock.PULSE).note["failing"] == {"check a-broken-one": 3}
+    said = [each for each in caplog.records if "check a-broken-one" in each.message]
+    assert len(said) == 1
+    assert said[0].exc_info is not None
+    row.delete()
+    world.tick()
+    assert Pulse.objects.get(name=clock.PULSE).note["failing"] == {}
+    assert "check a-broken-one is well again, after 3 failures" in caplog.text
+
+
+def test_a_database_that_is_away_ends_the_pass(world: World) -> None:
+    with pytest.raises(OperationalError), alone("check journey"):
+        raise OperationalError("the connection is closed")
 
 
 def three_locations(world: World) -> None:

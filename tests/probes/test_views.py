@@ -102,6 +102,7 @@ def test_a_batch_is_kept_once_however_often_it_comes(agent: Client) -> None:
         pytest.param({"outcome": "fine"}, "results[0].outcome: expected one of ok", id="a word"),
         pytest.param({"at": "2019-11-30T06:00:00"}, "results[0].at: expected a time", id="no zone"),
         pytest.param({"check": "a\x00"}, "results[0].check: expected text", id="a NUL"),
+        pytest.param({"check": "a\ud83d"}, "results[0].check: expected text", id="half a letter"),
         pytest.param(
             {"steps": [{}]}, "results[0].steps[0].name: expected text", id="an empty step"
         ),
@@ -124,6 +125,38 @@ def test_a_malformed_batch_is_refused_whole(
     assert status == 400
     assert answer["error"].startswith(sentence)
     assert not Result.objects.exists()
+
+
+@pytest.mark.parametrize("letter", ["\ud83d", "\x00"], ids=["half a letter", "a NUL"])
+def test_words_that_cannot_be_kept_take_no_result_with_them(agent: Client, letter: str) -> None:
+    """An older agent hands on what a target said."""
+    step = {"name": "log in", "component": "login", "outcome": "target_fail", "failed": []}
+    said = f"state was {letter}"
+
+    status, _ = post(
+        agent,
+        batch(
+            outcome="target_fail",
+            reason=said,
+            answer=said,
+            warnings=[said],
+            steps=[step | {"reason": said}],
+        ),
+    )
+
+    kept = Result.objects.get()
+    assert status == 200
+    assert [kept.reason, kept.answer, *kept.warnings] == ["state was ·"] * 3
+    assert kept.steps[0]["reason"] == "state was ·"
+
+
+def test_the_name_of_a_phase_is_text_that_can_be_kept(agent: Client) -> None:
+    step = batch()["results"][0]["steps"][0] | {"phases_ms": {"a\ud83d": 1}}
+
+    status, answer = post(agent, batch(steps=[step]))
+
+    assert status == 400
+    assert answer["error"].startswith("results[0].steps[0].phases_ms: expected text")
 
 
 @pytest.mark.parametrize("body", [b"", b"no json", b"[]", b"[" * 100_000, b'{"results": []}'])
