@@ -76,7 +76,14 @@ def problems(now: datetime, pulses: Mapping[str, Pulse], *, is_silent: bool) -> 
         found.append("the database takes no writes (it is read-only)")
     elif is_silent:
         found += [sentence for sentence in [_trial.why_not_written(now)] if sentence]
-    return found + list(clock_problems(now, pulses.values()))
+    return [*found, *standing_still(pulses.get("probes")), *clock_problems(now, pulses.values())]
+
+
+def standing_still(pulse: Pulse | None) -> Iterator[str]:
+    """Return which checks and pages meet a bug of ours each time: what the page says of them is old."""
+    note = pulse.note if pulse is not None and isinstance(pulse.note, dict) else {}
+    for name, times in sorted(note.get("failing", {}).items()):
+        yield f"{name} cannot be judged ({times} times in a row); the clock's log has the traceback"
 
 
 def clock_problems(now: datetime, pulses: Iterable[Pulse]) -> Iterator[str]:

@@ -79,7 +79,8 @@ def _part_json(part: Part) -> dict[str, object]:
 def take(now: datetime) -> Health:
     """Return how the line is. A database that does not answer is a finding, not an exception."""
     try:
-        pulses = {pulse.name: pulse for pulse in Pulse.objects.filter(name__in=[SWEEP, PUBLISHER])}
+        names = (SWEEP, PUBLISHER, PROBES)
+        pulses = {pulse.name: pulse for pulse in Pulse.objects.filter(name__in=names)}
         sweep = _pulse("sweep", pulses.get(SWEEP), SWEEP_STALE_S, now)
         parts = (_probes(now), sweep, _publisher(pulses, now))
         wrong = ground.problems(now, pulses, is_silent=not sweep.is_fresh)

@@ -334,7 +334,12 @@ _LETTERS = {
 }
 WORKS = ComponentStatus.OPERATIONAL
 # Said within f-strings, where xgettext does not look.
-_SAID_ELSEWHERE = (N_("automatic"), N_("Settings"), N_("What to do now"))
+_SAID_ELSEWHERE = (
+    N_("automatic"),
+    N_("Settings"),
+    N_("What to do now"),
+    N_("Your code is {code}."),
+)
 # Verbs with which a sentence may go on after a colon in lower case; a name at its start must keep its capital.
 _IMPERATIVES = frozenset(
     [
@@ -359,7 +364,8 @@ _IMPERATIVES = frozenset(
 def _headline(incident: IncidentFact, update: UpdateFact, language: str) -> str:
     name = clean_line(incident.name)
     if update.retraction:
-        return say(language, "False alarm: {name}", name=name)
+        words = N_("Called off: {name}") if incident.is_maintenance else N_("False alarm: {name}")
+        return say(language, words, name=name)
     if update.status in OPEN and _follows_the_end(incident, update):
         return say(language, "Again: {name}", name=name)
     if update.number == 1 and update.status in (Status.INVESTIGATING, Status.IDENTIFIED):
@@ -388,7 +394,11 @@ def _state(
     incident: IncidentFact, update: UpdateFact, published_at: datetime, language: str
 ) -> str:
     if update.retraction:
-        return say(language, "This was a false alarm.")
+        is_planned = incident.is_maintenance
+        return say(
+            language,
+            N_("This maintenance is called off.") if is_planned else N_("This was a false alarm."),
+        )
     sentence = say(language, _STATES[update.status])
     window = _window(incident, update, published_at, language)
     return " ".join(

@@ -273,7 +273,9 @@ def _facts(one: IncidentFact, view: View) -> SafeString:
         window = time(one.scheduled_for)
         if one.scheduled_until:
             window = phrase(view, "until", began=window, ended=time(one.scheduled_until))
-        return format_html("{} · {}", window, status)
+        return format_html(
+            "{} · {}", window, view.say["called_off"] if one.retracted_at else status
+        )
     if one.is_open:
         return phrase(view, "began_open", status=status, when=time(one.started_at))
     ended_at = _ended_at(one)
@@ -285,7 +287,8 @@ def _facts(one: IncidentFact, view: View) -> SafeString:
 
 
 def _summary(one: IncidentFact, lasted: timedelta | None, view: View) -> str:
-    said = view.say["retracted"] if one.retracted_at else _status(one.status, view)
+    taken_back = view.say["called_off" if one.is_maintenance else "retracted"]
+    said = taken_back if one.retracted_at else _status(one.status, view)
     if lasted is None:
         return said
     return f"{said} · {view.say['lasted'].format(span=view.moments.span(lasted))}"
@@ -353,11 +356,12 @@ def _row(row: HistoryRow, view: View) -> Shown:
     span = row.ended_at - began_at if row.ended_at and row.ended_at > began_at else None
     lasted = view.say["lasted"].format(span=view.moments.span(span)) if span else ""
     folder = "maintenance" if row.is_maintenance else "incidents"
+    taken_back = view.say["called_off" if row.is_maintenance else "retracted"]
     return {
         "name": row.name,
         "url": f"{view.base}/{folder}/{row.uid}",
         "kind": str(_OF_IMPACT[row.impact]),
-        "status": view.say["retracted"] if row.retracted else _status(row.status, view),
+        "status": taken_back if row.retracted else _status(row.status, view),
         "began": view.moments.time(began_at),
         "lasted": lasted,
     }

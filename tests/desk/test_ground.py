@@ -72,6 +72,12 @@ def test_a_silent_clock_alone_is_no_fault_of_the_database(monkeypatch: pytest.Mo
     assert Client().get("/health").json()["problem"] is None
 
 
+def test_a_check_that_meets_a_bug_each_time_is_said() -> None:
+    note = {"locations": {}, "failing": {"check login": 12}}
+    Pulse.objects.create(name=health.PROBES, at=timezone.now(), note=note)
+    assert said().startswith("check login cannot be judged (12 times in a row)")
+
+
 def test_a_clock_that_differs_from_the_databases_is_said() -> None:
     if connection.vendor == "sqlite":
         return  # its clock is the same one

@@ -185,6 +185,15 @@ def test_nothing_is_called_working_that_the_page_shows_as_hurt_or_unknown(
     assert "Working: Log in." in told(over, components=(part,)).state
 
 
+def test_a_window_taken_back_is_called_off_and_no_false_alarm() -> None:
+    off = update(number=2, status=Status.COMPLETED, retraction=True)
+    notice = told(off, name="Move", status=Status.COMPLETED)
+    assert (notice.headline, notice.state) == (
+        "Called off: Move",
+        "This maintenance is called off.",
+    )
+
+
 def test_a_relapse_says_again() -> None:
     resolved = update(number=2, status=Status.RESOLVED)
     assert told(update(number=3), resolved, update()).headline == "Again: Follow is down"

@@ -275,6 +275,13 @@ def test_a_retracted_incident_says_that_it_was_a_false_alarm() -> None:
     assert "Taken back: it was a false alarm" in told(pages.incident(fact, view(snapshot(fact))))
 
 
+def test_a_window_taken_back_was_called_off() -> None:
+    fact = maintenance(Status.COMPLETED, resolved_at=NOW, retracted_at=NOW)
+    text = told(pages.incident(fact, view(snapshot(fact))))
+    assert "Called off" in text
+    assert "false alarm" not in text
+
+
 def test_a_planned_maintenance_tells_its_window() -> None:
     text = index(snapshot(maintenance()))
     assert "New servers 1 Dec, 02:10 EST until 1 Dec, 04:10 EST · Planned" in text
