@@ -218,13 +218,15 @@ def take_incidents(page: Page, incidents: Sequence[OldIncident], *, now: datetim
 def _incident(page: Page, old: OldIncident, now: datetime) -> Incident:
     maintenance = is_maintenance(old.status)
     override = old.impact not in (Impact.NONE, Impact.MAINTENANCE)
+    # A window that has begun over there is theirs to end: ours moves by itself only what lies ahead.
+    ahead = old.scheduled_for is None or old.scheduled_for > now
     return Incident(
         page=page, uid=old.uid, name=old.name[:NAME_CHARS_MAX], status=old.status,
         impact=Impact.MAINTENANCE if maintenance else old.impact, impact_override=old.impact if override else "",
         source={"from": ACTOR}, created_at=old.created_at, updated_at=old.updated_at, started_at=old.started_at,
         detected_at=old.created_at, published_at=old.updates[0].display_at, monitoring_at=old.monitoring_at,
         resolved_at=_ended(old), scheduled_for=old.scheduled_for if maintenance else None,
-        scheduled_until=_until(old) if maintenance else None,
+        scheduled_until=_until(old) if maintenance else None, auto_in_progress=ahead, auto_completed=ahead,
     )  # fmt: skip
 
 

@@ -1,13 +1,14 @@
 """Moving in from Statuspage: what is kept, what is not done twice, what is said."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from incidents import reads, services
+from incidents import clock, reads, services
 from incidents.lifecycle import Audience, Status
 from incidents.models import Component, Group, Incident, StatusChange, Update
 from notifications import outbox
@@ -109,6 +110,36 @@ def test_what_went_on_over_there_is_added_and_what_went_on_here_is_left_alone(
     assert Incident.objects.get(uid=open_there["id"]).status == Status.RESOLVED
     here.refresh_from_db()
     assert here.status == Status.MONITORING
+
+
+@pytest.mark.parametrize(
+    ("begins_in", "said"),
+    [
+        pytest.param(timedelta(days=-700), ["scheduled"], id="left planned two years ago"),
+        pytest.param(timedelta(minutes=-1), ["scheduled"], id="begun a minute ago"),
+        pytest.param(
+            timedelta(days=1), ["scheduled", "in_progress", "completed"], id="ahead still"
+        ),
+    ],
+)
+def test_a_window_that_came_from_elsewhere_opens_here_only_when_it_is_ahead_and_to_nobody(
+    old: OldPage, begins_in: timedelta, said: list[str]
+) -> None:
+    begins = timezone.now() + begins_in
+    row = oldpage.incident(200, updates=3, planned=True)
+    row |= {
+        "status": "scheduled",
+        "resolved_at": None,
+        "incident_updates": row["incident_updates"][-1:],
+        "scheduled_for": oldpage.stamp(begins),
+        "scheduled_until": oldpage.stamp(begins + timedelta(hours=2)),
+    }
+    old.incidents = [row]
+    bring(old)
+    for hours in (1, 25, 27):
+        clock.tick(timezone.now() + timedelta(hours=hours))
+    there = Update.objects.order_by("number").values_list("status", "audience")
+    assert list(there) == [(status, Audience.NOBODY) for status in said]
 
 
 @pytest.mark.parametrize(
