@@ -207,6 +207,32 @@ def test_opening_a_resolved_incident_again_reopens_it(call: Caller) -> None:
     assert (row["status"], row["resolved_at"]) == ("investigating", None)
 
 
+def test_what_is_said_on_reopening_is_said_to_those_and_as_it_was_asked(call: Caller) -> None:
+    incident = world.incident(world.component(), status=Status.RESOLVED)
+    said = {"es": {"body": "Otra vez."}}
+    answer = call("PATCH", f"/incidents/{incident.uid}", {"incident": {
+        "status": "investigating", "body": "Again.", "deliver_notifications": False, "impact_override": "minor",
+        "custom_tweet": "It is back.", "translations": said}})  # fmt: skip
+    assert (answer.status_code, answer.json()["impact"]) == (200, "minor")
+    update = incident.updates.get(number=2)
+    assert (update.audience, update.custom_tweet, update.translations) == (
+        Audience.NOBODY,
+        "It is back.",
+        said,
+    )
+
+
+@pytest.mark.parametrize("published", [True, False], ids=["open", "drafted"])
+def test_an_automatic_incident_is_reopened_beside_another_one(
+    call: Caller, published: bool
+) -> None:
+    over = world.incident(automatic=True, status=Status.RESOLVED)
+    other = world.incident(world.component(), automatic=True, published=published)
+    answer = call("PATCH", f"/incidents/{over.uid}", {"incident": {"status": "investigating"}})
+    assert (answer.status_code, answer.json()["status"]) == (200, "investigating")
+    assert Incident.objects.get(automatic=True) == other
+
+
 def test_the_same_idempotency_key_declares_once(call: Caller) -> None:
     words = {"incident": {"name": "Down", "body": "We look."}}
     key = {"Idempotency-Key": "k" * 200}
