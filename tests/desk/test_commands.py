@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from desk import keys
+from incidents import services
 from incidents.lifecycle import Status
 from incidents.models import Component, Incident, Template
 from probes.models import Check, Policy
+from tests import world
 from tests.desk.test_siteconfig import GOOD
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -120,6 +123,21 @@ def test_an_incident_is_declared_updated_and_resolved_from_a_terminal(
     assert said(capsys) == ["2", "3"]
     incident = Incident.objects.get(uid=uid)
     assert (incident.name, incident.status) == ("Follow is down", Status.RESOLVED)
+
+
+def test_the_newest_is_the_newest_open_incident_and_no_maintenance() -> None:
+    trouble = world.incident()
+    services.schedule(
+        page=world.page(), name="Works", body="x", scheduled_for=timezone.now() + timedelta(days=1), actor="ann",
+        scheduled_until=timezone.now() + timedelta(days=2), now=timezone.now(),
+    )  # fmt: skip
+    world.incident(status=Status.RESOLVED)
+    call_command("resolve", "newest")
+    trouble.refresh_from_db()
+    assert trouble.status == Status.RESOLVED
+    assert Incident.objects.get(name="Works").status == Status.SCHEDULED
+    with pytest.raises(CommandError, match="there is no open incident"):
+        call_command("resolve", "newest")
 
 
 @pytest.mark.parametrize(
