@@ -41,9 +41,10 @@ class Score:
 @transaction.atomic
 def speak(incident: Incident, *, now: datetime) -> Update | None:
     """Say that work goes on when a promise lapses; None when the machine has spoken three times in a row."""
-    said = newest_first(incident)
+    incident = services._lock(incident)
     if incident.next_update_by is None or incident.next_update_by > now:
         return None
+    said = newest_first(incident)
     if in_a_row(said) >= IN_A_ROW_MAX:
         _call(incident, now)
         return None

@@ -50,6 +50,16 @@ def test_a_person_who_speaks_begins_the_three_anew() -> None:
     assert said[0].status == Status.IDENTIFIED
 
 
+@pytest.mark.parametrize("status", [Status.MONITORING, Status.RESOLVED])
+def test_the_machine_does_not_speak_over_a_person_who_spoke_meanwhile(status: Status) -> None:
+    lapsed = promised()
+    services.publish_update(
+        lapsed, status=status, body="It works.", actor="ann", now=world.NOW + 21 * MIN
+    )
+    assert promises.speak(lapsed, now=world.NOW + 21 * MIN) is None
+    assert promises.newest_first(lapsed)[0].body == "It works."
+
+
 def test_nobody_speaks_for_an_incident_that_is_over_or_promised_nothing() -> None:
     over, silent = promised(), world.incident(world.component("login"))
     services.publish_update(
