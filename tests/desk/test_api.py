@@ -1,6 +1,7 @@
 """The management API /v1: shapes, doors, and what it does to the core."""
 
 import json
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,6 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from desk import keys
+from incidents import services
 from incidents.lifecycle import Audience, ComponentStatus, Status
 from incidents.models import Incident, StatusChange, Update
 from subscribers.models import State, Subscription
@@ -257,6 +259,29 @@ def test_a_maintenance_is_scheduled_and_listed_until_it_begins(call: Caller) -> 
     ] == [1, 1, 0]
     call("PATCH", f"/incidents/{answer.json()['id']}", {"incident": {"status": "in_progress"}})
     assert len(call("GET", "/incidents/active_maintenance").json()) == 1
+
+
+@pytest.mark.parametrize(
+    ("days", "reminded_in"),
+    [
+        pytest.param(10, timedelta(days=9), id="later"),
+        pytest.param(3, timedelta(days=2), id="earlier"),
+        pytest.param(0.5, None, id="so near that the reminder would be past"),
+    ],
+)
+def test_a_reminder_moves_with_its_window(
+    call: Caller, days: float, reminded_in: timedelta | None
+) -> None:
+    now = timezone.now()
+    incident = services.schedule(
+        page=world.page(), name="Move", body="x", scheduled_for=now + timedelta(days=5), actor="ann", now=now,
+        scheduled_until=now + timedelta(days=11), remind_at=now + timedelta(days=4),
+    )  # fmt: skip
+    begins = (now + timedelta(days=days)).isoformat()
+    answer = call("PATCH", f"/incidents/{incident.uid}", {"incident": {"scheduled_for": begins}})
+    assert answer.status_code == 200
+    incident.refresh_from_db()
+    assert incident.remind_at == (now + reminded_in if reminded_in else None)
 
 
 def test_a_backfilled_incident_is_over_and_told_to_nobody(call: Caller) -> None:
