@@ -89,6 +89,35 @@ def test_an_interrupted_import_goes_on_where_it_stopped(old: OldPage) -> None:
     assert f"{130 - taken} incidents" in said
 
 
+def test_what_was_resolved_over_there_leaves_its_components_well(old: OldPage) -> None:
+    row = oldpage.incident(200, updates=3)
+    last = row["incident_updates"].pop(0) | {"affected_components": None}
+    old.incidents = [row | {"status": "identified", "resolved_at": None}]
+    old.components = [oldpage.component(1, status="major_outage", group_id=None)]
+    bring(old)
+    assert Component.objects.get().status == "major_outage"
+    over = {"status": "resolved", "resolved_at": last["display_at"]}
+    old.incidents = [row | over | {"incident_updates": [last, *row["incident_updates"]]}]
+    bring(old)
+    component = Component.objects.get()
+    assert component.status == "operational"
+    assert component.affected.get().status == "operational"
+    assert StatusChange.objects.order_by("at", "id").last().status == "operational"  # type: ignore[union-attr]  # it is there
+
+
+def test_what_got_worse_over_there_is_worse_here(old: OldPage) -> None:
+    row = oldpage.incident(200, updates=3)
+    said = row["incident_updates"][1:]
+    row |= {"status": "identified", "resolved_at": None}
+    said[1]["affected_components"][0]["new_status"] = "partial_outage"
+    old.components = [oldpage.component(1, status="partial_outage", group_id=None)]
+    old.incidents = [row | {"incident_updates": said[1:]}]
+    bring(old)
+    old.incidents = [row | {"incident_updates": said}]
+    bring(old)
+    assert Component.objects.get().status == "major_outage"
+
+
 def test_what_went_on_over_there_is_added_and_what_went_on_here_is_left_alone(
     old: OldPage,
 ) -> None:
