@@ -60,6 +60,21 @@ def test_what_export_prints_changes_nothing_when_applied(
     assert said(capsys) == ["nothing to change"]
 
 
+@pytest.mark.parametrize("slug", ["my__service", "Follow_App", "-odd-"])
+def test_a_slug_that_the_database_holds_is_exported_and_applied(
+    slug: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call_command("apply", str(file))
+    world.component(slug)
+    call_command("apply", str(file))
+    said(capsys)
+    call_command("export")
+    file.write_text(capsys.readouterr().out)
+    assert f"slug: {slug}" in file.read_text()
+    call_command("apply", str(file))
+    assert said(capsys) == ["nothing to change"]
+
+
 def test_a_dry_run_changes_nothing(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     call_command("apply", str(file), "--dry-run")
     assert "component login: created" in said(capsys)
