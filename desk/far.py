@@ -43,15 +43,14 @@ class FarServer:
         return len(row["incident_updates"])
 
     def incident(self, uid: str) -> dict[str, Any]:
-        """Return an incident by its id, or the newest."""
+        """Return an incident by its id, or the newest open one."""
         if uid != "newest":
             found: dict[str, Any] = self._call("GET", f"/incidents/{uid}")
             return found
-        rows = self._call("GET", "/incidents?limit=1")
+        rows = self.unresolved()
         if not rows:
-            raise FarError("there is no published incident there")
-        newest: dict[str, Any] = rows[0]
-        return newest
+            raise FarError("there is no open incident there")
+        return rows[0]
 
     def unresolved(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self._call("GET", "/incidents/unresolved")

@@ -283,6 +283,8 @@ def _call(
 
 def _listed(labels: Mapping[str, str]) -> str:
     return (
-        ", ".join(f"{name}: {value}" for name, value in sorted(labels.items()))[:NAME_CHARS_MAX]
+        ", ".join(f"{name}: {value}" for name, value in sorted(labels.items())).strip()[
+            :NAME_CHARS_MAX
+        ]
         or "An alert."
     )

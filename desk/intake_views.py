@@ -82,7 +82,8 @@ def _mapped(mapping: IntakeMapping, body: Any) -> list[Alert]:  # Any: JSON
 
 def _managed(alert: ManagedAlert) -> Alert:
     notes = alert.annotations
-    summary = notes.get("summary") or notes.get("description") or alert.labels.get("alertname", "")
+    said = (notes.get("summary"), notes.get("description"), alert.labels.get("alertname"))
+    summary = next((text.strip() for text in said if text and text.strip()), "")
     return Alert(
         source="alertmanager", fingerprint=intake.fingerprint(alert.labels, alert.fingerprint), labels=alert.labels,
         summary=summary[:SUMMARY_CHARS_MAX], is_over=alert.status == "resolved",
@@ -92,7 +93,7 @@ def _managed(alert: ManagedAlert) -> Alert:
 def _generic(alert: GenericAlert, *, source: str = "generic") -> Alert:
     return Alert(
         source=source, fingerprint=intake.fingerprint(alert.labels or {"summary": alert.summary}, alert.fingerprint),
-        labels=alert.labels, summary=alert.summary, is_over=alert.status == "resolved",
+        labels=alert.labels, summary=alert.summary.strip(), is_over=alert.status == "resolved",
     )  # fmt: skip
 
 

@@ -33,7 +33,8 @@ DEPTH_MAX = 40
 SLUG = re.compile(r"^[a-z0-9]+(?:[-_][a-z0-9]+)*$")
 SLUG_CHARS_MAX = 64
 DURATION_S_MAX = 30 * 24 * 3600
-_A_SLUG = "a slug of lower-case letters, digits and hyphens, as follow-app"
+_A_SLUG = "a slug of letters, digits, hyphens and underscores, as follow-app"
+_A_LOCATION = "a location's name of lower-case letters, digits and hyphens, as eu-west"
 _A_NAME = f"a text of 1 to {NAME_CHARS_MAX} characters"
 _SECONDS = "a number of seconds, 0 and up"
 
@@ -64,7 +65,13 @@ class _Words(BaseModel):
 
 Language = Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Za-z]{2,4})?$")]
 Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARS_MAX, description=_A_NAME)]
-Slug = Annotated[str, Field(description=_A_SLUG, pattern=SLUG.pattern, max_length=SLUG_CHARS_MAX)]
+# All that a SlugField holds: what was named in the admin or over /v1 can be exported, and applied again.
+Slug = Annotated[
+    str, Field(description=_A_SLUG, pattern=r"^[-a-zA-Z0-9_]+$", max_length=SLUG_CHARS_MAX)
+]
+LocationName = Annotated[
+    str, Field(description=_A_LOCATION, pattern=SLUG.pattern, max_length=SLUG_CHARS_MAX)
+]
 Zone = Annotated[str, Field(description="a time zone as America/New_York")]
 Seconds = Annotated[float, Field(ge=0, le=DURATION_S_MAX, description=_SECONDS)]
 Text = Annotated[
@@ -131,7 +138,7 @@ class CheckWords(_Words):
     timeout_s: float = Field(
         default=10, gt=0, le=600, description="a number of seconds, above 0 and up to 600"
     )
-    locations: list[Slug] = Field(
+    locations: list[LocationName] = Field(
         default=["local"], min_length=1, description="a list of locations' names, as [local]"
     )
     cohort: Annotated[str, Field(max_length=COHORT_CHARS_MAX)] = Field(

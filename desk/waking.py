@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 
 from desk import preview, roles
 from desk.actions import Action
@@ -14,7 +14,7 @@ from desk.preview import Draft, Words
 from desk.roles import Right
 from incidents import services
 from incidents.lifecycle import Audience, ComponentStatus, Refused, Status
-from incidents.models import Component, Incident, Page, Update
+from incidents.models import AuditEntry, Component, Incident, Page, Update
 from notifications import mounting
 from notifications.routing import CALLS
 
@@ -101,7 +101,7 @@ def agree(update: Update, *, actor: str, now: datetime) -> int:
         raise Refused(
             "No call waits any more: they went when two minutes were over, or a colleague agreed."
         )
-    if update.speaker == actor:
+    if _held(update.uid).filter(actor=actor).exists():
         raise Refused(
             "You published this yourself: a second person agrees, or the calls go by themselves in two minutes."
         )
@@ -114,6 +114,12 @@ def agree(update: Update, *, actor: str, now: datetime) -> int:
 
 
 def waiting(now: datetime) -> list[Update]:
-    """Return the updates whose calls wait for a second person."""
+    """Return the updates whose calls wait for a second person; `held_by` is the first one."""
     rows = Update.objects.filter(calls_after__gt=now).select_related("incident")
-    return list(rows.order_by("calls_after")[:5])
+    held_by = Subquery(_held(OuterRef("uid")).values("actor")[:1])
+    return list(rows.annotate(held_by=held_by).order_by("calls_after")[:5])
+
+
+def _held(uid: str | OuterRef) -> QuerySet[AuditEntry]:
+    """Return who published and let the calls wait; the words may be another's, kept as a draft."""
+    return AuditEntry.objects.filter(action="calls_wait", subject=uid)

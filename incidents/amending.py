@@ -35,6 +35,8 @@ def amend(
     new = {name: value for name, value in changes.items() if getattr(incident, name) != value}
     if not new and not components:
         return
+    if "scheduled_for" in new and incident.remind_at:
+        new["remind_at"] = _reminder(incident, begins=new["scheduled_for"], now=now)
     before = {name: str(getattr(incident, name)) for name in new}
     for name, value in new.items():
         setattr(incident, name, value)
@@ -53,6 +55,14 @@ def amend(
         actor=actor, action="amend", subject=incident.uid, before=before, after=after, now=now
     )
     Page.objects.filter(pk=incident.page_id).update(updated_at=now)
+
+
+def _reminder(incident: Incident, *, begins: datetime, now: datetime) -> datetime | None:
+    """Return when to remind of a window that is moved: as long before it as it was, None when that is past."""
+    assert incident.remind_at, "a reminder was asked for"
+    assert incident.scheduled_for, "a maintenance has a window: a database constraint"
+    at = incident.remind_at + (begins - incident.scheduled_for)
+    return at if at > now else None
 
 
 def _forget_other_names(incident: Incident) -> None:

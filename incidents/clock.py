@@ -51,7 +51,7 @@ def _open_windows(now: datetime) -> None:
     for incident in due.filter(published_at__isnull=False)[:PASS_MAX]:
         services.publish_update(
             incident, status=Status.IN_PROGRESS, body="The maintenance has begun.", automatic=True, actor=ACTOR, now=now,
-            next_update_by=incident.scheduled_until, key="window-open",
+            audience=recurring.first_told(incident), next_update_by=incident.scheduled_until, key="window-open",
         )  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def _close_windows(now: datetime) -> None:
     for incident in due[:PASS_MAX]:
         services.publish_update(
             incident, status=Status.COMPLETED, body="The maintenance is over.", automatic=True, actor=ACTOR, now=now,
-            key="window-close",
+            audience=recurring.first_told(incident), key="window-close",
         )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from django.db import transaction
 
 from incidents import doorbell, services
 from incidents.lifecycle import (
+    ACTIVE,
     FINAL,
     MAINTENANCE,
     Audience,
@@ -192,7 +193,7 @@ def take_incidents(
             if row.source.get("from") != ACTOR or row.person_posted or not missing:
                 taken.unchanged += 1
                 continue
-            _renew(row, each, now)
+            _renew(row, each, components, now)
             taken.renewed += 1
         first = 1 if each.uid in fresh else row.updates.count() + 1
         updates += [_update(row, old, number, now) for number, old in enumerate(missing, first)]
@@ -222,24 +223,40 @@ def take_incidents(
 def _incident(page: Page, old: OldIncident, now: datetime) -> Incident:
     maintenance = is_maintenance(old.status)
     override = old.impact not in (Impact.NONE, Impact.MAINTENANCE)
+    # A window that has begun over there is theirs to end: ours moves by itself only what lies ahead.
+    ahead = old.scheduled_for is None or old.scheduled_for > now
     return Incident(
         page=page, uid=old.uid, name=old.name[:NAME_CHARS_MAX], status=old.status,
         impact=Impact.MAINTENANCE if maintenance else old.impact, impact_override=old.impact if override else "",
         source={"from": ACTOR}, created_at=old.created_at, updated_at=old.updated_at, started_at=old.started_at,
         detected_at=old.created_at, published_at=old.updates[0].display_at, monitoring_at=old.monitoring_at,
         resolved_at=_ended(old), scheduled_for=old.scheduled_for if maintenance else None,
-        scheduled_until=_until(old) if maintenance else None,
+        scheduled_until=_until(old) if maintenance else None, auto_in_progress=ahead, auto_completed=ahead,
     )  # fmt: skip
 
 
-def _renew(row: Incident, old: OldIncident, now: datetime) -> None:
-    """Bring an incident that went on over there to where it stands."""
+def _renew(
+    row: Incident, old: OldIncident, components: Mapping[str, Component], now: datetime
+) -> None:
+    """Bring an incident that went on over there, and its components, to where they stand."""
     if is_maintenance(old.status) != (row.status in MAINTENANCE):
         return
+    acts = row.status in ACTIVE or old.status in ACTIVE
     Incident.objects.filter(pk=row.pk).update(
         name=old.name[:NAME_CHARS_MAX], status=old.status, impact=old.impact, updated_at=old.updated_at,
         monitoring_at=old.monitoring_at, resolved_at=_ended(old),
     )  # fmt: skip
+    states: dict[str, ComponentStatus] = {
+        uid: after for update in old.updates for uid, _, _, after in update.changes
+    }
+    if old.status in FINAL:
+        named = (*old.components, *states, *row.components.values_list("uid", flat=True))
+        states = dict.fromkeys(named, ComponentStatus.OPERATIONAL)
+    known = {uid: state for uid, state in states.items() if uid in components}
+    for uid, state in known.items():
+        row.affected.update_or_create(component=components[uid], defaults={"status": state})
+    if acts:
+        services._write_public(row, list(known), actor=ACTOR, now=now)
 
 
 def _ended(old: OldIncident) -> datetime | None:

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from incidents import services
-from incidents.lifecycle import OPEN, CallReason, Status
+from incidents.lifecycle import OPEN, Audience, CallReason, Status
 from incidents.models import Incident, Update
 
 ACTOR = "clock"
@@ -41,16 +41,23 @@ class Score:
 @transaction.atomic
 def speak(incident: Incident, *, now: datetime) -> Update | None:
     """Say that work goes on when a promise lapses; None when the machine has spoken three times in a row."""
-    said = newest_first(incident)
+    incident = services._lock(incident)
     if incident.next_update_by is None or incident.next_update_by > now:
         return None
+    said = newest_first(incident)
     if in_a_row(said) >= IN_A_ROW_MAX:
         _call(incident, now)
         return None
     return services.publish_update(
         incident, status=Status(incident.status), body=BODY, automatic=True, actor=ACTOR, now=now,
-        next_update_by=now + _interval(said), key=f"{KEY}:{incident.next_update_by:%Y%m%d%H%M%S}",
+        audience=_audience(said), next_update_by=now + _interval(said), key=f"{KEY}:{incident.next_update_by:%Y%m%d%H%M%S}",
     )  # fmt: skip
+
+
+def _audience(said: Sequence[Update]) -> Audience:
+    """Return whom the promise was made to: nobody, where nothing of the incident was told to everyone."""
+    loud = any(update.audience == Audience.EVERYONE for update in said)
+    return Audience.EVERYONE if loud else Audience.NOBODY
 
 
 def due(now: datetime) -> QuerySet[Incident]:

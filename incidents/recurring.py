@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from incidents import services
-from incidents.lifecycle import Refused, Status
+from incidents.lifecycle import Audience, Refused, Status
 from incidents.models import NAME_CHARS_MAX, Component, Incident, Page, Series
 
 ACTOR = "clock"
@@ -149,5 +149,11 @@ def remind(incident: Incident, *, now: datetime) -> None:
         return
     services.publish_update(
         incident, status=Status.SCHEDULED, body="A reminder: this maintenance comes near.", automatic=True, actor=ACTOR,
-        now=now, key="reminder",
+        now=now, audience=first_told(incident), key="reminder",
     )  # fmt: skip
+
+
+def first_told(incident: Incident) -> Audience:
+    """Return who was told of a maintenance first: what the clock says of it goes to them."""
+    loud = incident.updates.filter(number=1, audience=Audience.EVERYONE).exists()
+    return Audience.EVERYONE if loud else Audience.NOBODY

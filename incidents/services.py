@@ -13,6 +13,7 @@ from incidents import doorbell, reads, trace
 from incidents.lifecycle import (
     ACTIVE,
     FINAL,
+    OPEN,
     Audience,
     CallReason,
     ComponentStatus,
@@ -487,8 +488,13 @@ def retract(
 def reopen(
     incident: Incident, *, body: str, actor: str, now: datetime, what_to_do: str = "", components: Components = NOTHING,
     next_update_by: datetime | None = None, automatic: bool = False, speaker: str = "",
+    audience: Audience = Audience.EVERYONE, impact: Impact | None = None, custom_tweet: str = "",
+    translations: Translated = UNTRANSLATED,
 ) -> Update:  # fmt: skip
-    """Open a resolved incident again: the same trouble is back, under the same id."""
+    """Open a resolved incident again: the same trouble is back, under the same id.
+
+    Beside another automatic incident it is a person's from now on: a page has one of the machine's.
+    """
     incident = _lock(incident)
     if incident.status != Status.RESOLVED:
         raise Refused(
@@ -496,8 +502,16 @@ def reopen(
         )
     incident.resolved_at = incident.monitoring_at = incident.retracted_at = None
     incident.status = Status.INVESTIGATING
+    if impact:
+        incident.impact_override = impact
+    others = Incident.objects.filter(
+        page=incident.page, automatic=True, vetoed_at__isnull=True, status__in=OPEN
+    )
+    if not automatic and others.exists():
+        incident.automatic = False
     update = Update(
         incident=incident, status=Status.INVESTIGATING, body=body, what_to_do=what_to_do, automatic=automatic,
+        audience=audience, custom_tweet=custom_tweet, translations=_check_translations(translations),
         speaker=speaker, next_update_by=next_update_by, created_at=now, updated_at=now, display_at=now,
     )  # fmt: skip
     _publish(incident, update, components=components, actor=actor, now=now, opening=True)

@@ -1,6 +1,7 @@
 """The doors of /v1: keys, JSON or form bodies, errors in words, every path with and without `.json`."""
 
 import json
+import math
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -89,7 +90,7 @@ def _refuse_constant(word: str) -> None:
 
 
 def _check_values(value: Any, depth: int) -> None:  # Any: JSON
-    """Refuse what no database takes: NUL, half a surrogate pair, endless depth."""
+    """Refuse what no database takes: NUL, half a surrogate pair, a number without end, endless depth."""
     if depth > JSON_DEPTH_MAX:
         raise BadBody(f"the body is nested deeper than {JSON_DEPTH_MAX} levels")
     if isinstance(value, str):
@@ -97,6 +98,9 @@ def _check_values(value: Any, depth: int) -> None:  # Any: JSON
             raise BadBody("the body holds a NUL character; remove it")
         if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
             raise BadBody("the body holds half a surrogate pair; expected Unicode text")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise BadBody("the body holds a number that is too large; expected less than 1e308")
     elif isinstance(value, dict):
         for name, item in value.items():
             _check_values(name, depth + 1)

@@ -336,14 +336,15 @@ def _post(request: HttpRequest, page: Page, incident: Incident, words: IncidentW
         "what_to_do": words.what_to_do,
         "components": _states(page, words),
         "next_update_by": _aware(page, words.next_update_by),
+        "audience": words.audience,
+        "impact": words.impact_override,
+        "custom_tweet": words.custom_tweet,
+        "translations": words.translations,
     }
     if incident.status == Status.RESOLVED and status is Status.INVESTIGATING:
         services.reopen(incident, actor=who, now=now, **said)
         return
-    services.publish_update(
-        incident, status=status, audience=words.audience, impact=words.impact_override, actor=who, now=now,
-        custom_tweet=words.custom_tweet, translations=words.translations, **said,
-    )  # fmt: skip
+    services.publish_update(incident, status=status, actor=who, now=now, **said)
 
 
 def _quiet_changes(page: Page, words: IncidentWords, *, quietly: bool) -> Json:

@@ -190,6 +190,22 @@ def test_a_storm_of_ten_thousand_alerts_is_one_incident_and_one_call(known: bool
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("known", [True, False], ids=["of one rule", "that no rule knows"])
+@pytest.mark.parametrize("path", ["alertmanager", "generic"])
+def test_an_alert_with_a_blank_summary_is_taken_in(path: str, known: bool) -> None:
+    if known:
+        AlertRule.objects.create(
+            position=0, match={"severity": "critical"}, component=world.component(), publish="auto", veto_s=120
+        )  # fmt: skip
+    alert: dict[str, Any] = {"status": "firing", "labels": {"severity": "critical"}}
+    managed = {"alerts": [alert | {"annotations": {"summary": " \n", "description": "Gone."}}]}
+    body = managed if path == "alertmanager" else alert | {"summary": " \n"}
+    answer = send(f"/intake/{path}", body)
+    assert (answer.status_code, answer.json()) == (200, {"received": 1, "new": 1})
+    assert Update.objects.get().body.strip()
+
+
+@pytest.mark.django_db
 def test_what_ends_and_comes_back_is_the_same_draft_again() -> None:
     AlertRule.objects.create(
         position=0, match={"severity": "critical"}, component=world.component(), publish="auto", veto_s=120

@@ -1,6 +1,7 @@
 """The management API /v1: shapes, doors, and what it does to the core."""
 
 import json
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,6 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from desk import keys
+from incidents import services
 from incidents.lifecycle import Audience, ComponentStatus, Status
 from incidents.models import Incident, StatusChange, Update
 from subscribers.models import State, Subscription
@@ -207,6 +209,32 @@ def test_opening_a_resolved_incident_again_reopens_it(call: Caller) -> None:
     assert (row["status"], row["resolved_at"]) == ("investigating", None)
 
 
+def test_what_is_said_on_reopening_is_said_to_those_and_as_it_was_asked(call: Caller) -> None:
+    incident = world.incident(world.component(), status=Status.RESOLVED)
+    said = {"es": {"body": "Otra vez."}}
+    answer = call("PATCH", f"/incidents/{incident.uid}", {"incident": {
+        "status": "investigating", "body": "Again.", "deliver_notifications": False, "impact_override": "minor",
+        "custom_tweet": "It is back.", "translations": said}})  # fmt: skip
+    assert (answer.status_code, answer.json()["impact"]) == (200, "minor")
+    update = incident.updates.get(number=2)
+    assert (update.audience, update.custom_tweet, update.translations) == (
+        Audience.NOBODY,
+        "It is back.",
+        said,
+    )
+
+
+@pytest.mark.parametrize("published", [True, False], ids=["open", "drafted"])
+def test_an_automatic_incident_is_reopened_beside_another_one(
+    call: Caller, published: bool
+) -> None:
+    over = world.incident(automatic=True, status=Status.RESOLVED)
+    other = world.incident(world.component(), automatic=True, published=published)
+    answer = call("PATCH", f"/incidents/{over.uid}", {"incident": {"status": "investigating"}})
+    assert (answer.status_code, answer.json()["status"]) == (200, "investigating")
+    assert Incident.objects.get(automatic=True) == other
+
+
 def test_the_same_idempotency_key_declares_once(call: Caller) -> None:
     words = {"incident": {"name": "Down", "body": "We look."}}
     key = {"Idempotency-Key": "k" * 200}
@@ -231,6 +259,29 @@ def test_a_maintenance_is_scheduled_and_listed_until_it_begins(call: Caller) -> 
     ] == [1, 1, 0]
     call("PATCH", f"/incidents/{answer.json()['id']}", {"incident": {"status": "in_progress"}})
     assert len(call("GET", "/incidents/active_maintenance").json()) == 1
+
+
+@pytest.mark.parametrize(
+    ("days", "reminded_in"),
+    [
+        pytest.param(10, timedelta(days=9), id="later"),
+        pytest.param(3, timedelta(days=2), id="earlier"),
+        pytest.param(0.5, None, id="so near that the reminder would be past"),
+    ],
+)
+def test_a_reminder_moves_with_its_window(
+    call: Caller, days: float, reminded_in: timedelta | None
+) -> None:
+    now = timezone.now()
+    incident = services.schedule(
+        page=world.page(), name="Move", body="x", scheduled_for=now + timedelta(days=5), actor="ann", now=now,
+        scheduled_until=now + timedelta(days=11), remind_at=now + timedelta(days=4),
+    )  # fmt: skip
+    begins = (now + timedelta(days=days)).isoformat()
+    answer = call("PATCH", f"/incidents/{incident.uid}", {"incident": {"scheduled_for": begins}})
+    assert answer.status_code == 200
+    incident.refresh_from_db()
+    assert incident.remind_at == (now + reminded_in if reminded_in else None)
 
 
 def test_a_backfilled_incident_is_over_and_told_to_nobody(call: Caller) -> None:

@@ -106,6 +106,7 @@ DEEP = "[" * 60 + "]" * 60
         pytest.param(b'{"incident": {"name": "a\\u0000"}}', "application/json", 400, "NUL character", id="NUL"),
         pytest.param(b'{"incident": {"name": "\\ud800"}}', "application/json", 400, "half a surrogate pair", id="half a character"),
         pytest.param(b'{"incident": {"name": NaN}}', "application/json", 400, "NaN is not a number of JSON", id="NaN"),
+        pytest.param(b'{"incident": {"name": "x", "metadata": {"their": {"number": 1e999}}}}', "application/json", 400, "a number that is too large", id="infinity"),
         pytest.param(f'{{"incident": {DEEP}}}'.encode(), "application/json", 400, "nested deeper than 40 levels", id="depth"),
         pytest.param(b'{"a": "' + b"x" * (2 * 1024 * 1024) + b'"}', "application/json", 413, "the body is larger than 2,097,152 bytes", id="size"),
         pytest.param(b"&".join(b"a%d=1" % n for n in range(1_500)), "application/x-www-form-urlencoded", 400, "1,000", id="fields of a form"),

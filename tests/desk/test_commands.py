@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from desk import keys
+from incidents import services
 from incidents.lifecycle import Status
 from incidents.models import Component, Incident, Template
 from probes.models import Check, Policy
+from tests import world
 from tests.desk.test_siteconfig import GOOD
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,6 +56,21 @@ def test_what_export_prints_changes_nothing_when_applied(
     said(capsys)
     call_command("export")
     file.write_text(capsys.readouterr().out)
+    call_command("apply", str(file))
+    assert said(capsys) == ["nothing to change"]
+
+
+@pytest.mark.parametrize("slug", ["my__service", "Follow_App", "-odd-"])
+def test_a_slug_that_the_database_holds_is_exported_and_applied(
+    slug: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call_command("apply", str(file))
+    world.component(slug)
+    call_command("apply", str(file))
+    said(capsys)
+    call_command("export")
+    file.write_text(capsys.readouterr().out)
+    assert f"slug: {slug}" in file.read_text()
     call_command("apply", str(file))
     assert said(capsys) == ["nothing to change"]
 
@@ -120,6 +138,21 @@ def test_an_incident_is_declared_updated_and_resolved_from_a_terminal(
     assert said(capsys) == ["2", "3"]
     incident = Incident.objects.get(uid=uid)
     assert (incident.name, incident.status) == ("Follow is down", Status.RESOLVED)
+
+
+def test_the_newest_is_the_newest_open_incident_and_no_maintenance() -> None:
+    trouble = world.incident()
+    services.schedule(
+        page=world.page(), name="Works", body="x", scheduled_for=timezone.now() + timedelta(days=1), actor="ann",
+        scheduled_until=timezone.now() + timedelta(days=2), now=timezone.now(),
+    )  # fmt: skip
+    world.incident(status=Status.RESOLVED)
+    call_command("resolve", "newest")
+    trouble.refresh_from_db()
+    assert trouble.status == Status.RESOLVED
+    assert Incident.objects.get(name="Works").status == Status.SCHEDULED
+    with pytest.raises(CommandError, match="there is no open incident"):
+        call_command("resolve", "newest")
 
 
 @pytest.mark.parametrize(

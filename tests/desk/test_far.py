@@ -1,8 +1,12 @@
 """The terminal against a far installation: over its /v1, with a key, by real HTTP."""
 
+from datetime import timedelta
+
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
+from incidents import services
 from incidents.lifecycle import Audience, ComponentStatus, Status
 from incidents.models import Component, Incident
 from tests import world
@@ -38,6 +42,22 @@ def test_an_incident_is_declared_updated_resolved_and_looked_at_far_away(
         Audience.EVERYONE,
     ]
     assert Component.objects.get().status == ComponentStatus.OPERATIONAL
+
+
+def test_the_newest_far_away_is_the_newest_open_incident_and_no_maintenance(
+    server: list[str],
+) -> None:
+    trouble, now = world.incident(), timezone.now()
+    services.schedule(
+        page=world.page(), name="Works", body="x", scheduled_for=now + timedelta(days=1), actor="ann", now=now,
+        scheduled_until=now + timedelta(days=2),
+    )  # fmt: skip
+    call_command("resolve", "newest", *server)
+    trouble.refresh_from_db()
+    assert trouble.status == Status.RESOLVED
+    assert Incident.objects.get(name="Works").status == Status.SCHEDULED
+    with pytest.raises(CommandError, match="there is no open incident there"):
+        call_command("resolve", "newest", *server)
 
 
 def test_the_status_is_told_here_too(capsys: pytest.CaptureFixture[str]) -> None:

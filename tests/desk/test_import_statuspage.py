@@ -1,13 +1,14 @@
 """Moving in from Statuspage: what is kept, what is not done twice, what is said."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from incidents import reads, services
+from incidents import clock, reads, services
 from incidents.lifecycle import Audience, Status
 from incidents.models import Component, Group, Incident, StatusChange, Update
 from notifications import outbox
@@ -88,6 +89,35 @@ def test_an_interrupted_import_goes_on_where_it_stopped(old: OldPage) -> None:
     assert f"{130 - taken} incidents" in said
 
 
+def test_what_was_resolved_over_there_leaves_its_components_well(old: OldPage) -> None:
+    row = oldpage.incident(200, updates=3)
+    last = row["incident_updates"].pop(0) | {"affected_components": None}
+    old.incidents = [row | {"status": "identified", "resolved_at": None}]
+    old.components = [oldpage.component(1, status="major_outage", group_id=None)]
+    bring(old)
+    assert Component.objects.get().status == "major_outage"
+    over = {"status": "resolved", "resolved_at": last["display_at"]}
+    old.incidents = [row | over | {"incident_updates": [last, *row["incident_updates"]]}]
+    bring(old)
+    component = Component.objects.get()
+    assert component.status == "operational"
+    assert component.affected.get().status == "operational"
+    assert StatusChange.objects.order_by("at", "id").last().status == "operational"  # type: ignore[union-attr]  # it is there
+
+
+def test_what_got_worse_over_there_is_worse_here(old: OldPage) -> None:
+    row = oldpage.incident(200, updates=3)
+    said = row["incident_updates"][1:]
+    row |= {"status": "identified", "resolved_at": None}
+    said[1]["affected_components"][0]["new_status"] = "partial_outage"
+    old.components = [oldpage.component(1, status="partial_outage", group_id=None)]
+    old.incidents = [row | {"incident_updates": said[1:]}]
+    bring(old)
+    old.incidents = [row | {"incident_updates": said}]
+    bring(old)
+    assert Component.objects.get().status == "major_outage"
+
+
 def test_what_went_on_over_there_is_added_and_what_went_on_here_is_left_alone(
     old: OldPage,
 ) -> None:
@@ -109,6 +139,36 @@ def test_what_went_on_over_there_is_added_and_what_went_on_here_is_left_alone(
     assert Incident.objects.get(uid=open_there["id"]).status == Status.RESOLVED
     here.refresh_from_db()
     assert here.status == Status.MONITORING
+
+
+@pytest.mark.parametrize(
+    ("begins_in", "said"),
+    [
+        pytest.param(timedelta(days=-700), ["scheduled"], id="left planned two years ago"),
+        pytest.param(timedelta(minutes=-1), ["scheduled"], id="begun a minute ago"),
+        pytest.param(
+            timedelta(days=1), ["scheduled", "in_progress", "completed"], id="ahead still"
+        ),
+    ],
+)
+def test_a_window_that_came_from_elsewhere_opens_here_only_when_it_is_ahead_and_to_nobody(
+    old: OldPage, begins_in: timedelta, said: list[str]
+) -> None:
+    begins = timezone.now() + begins_in
+    row = oldpage.incident(200, updates=3, planned=True)
+    row |= {
+        "status": "scheduled",
+        "resolved_at": None,
+        "incident_updates": row["incident_updates"][-1:],
+        "scheduled_for": oldpage.stamp(begins),
+        "scheduled_until": oldpage.stamp(begins + timedelta(hours=2)),
+    }
+    old.incidents = [row]
+    bring(old)
+    for hours in (1, 25, 27):
+        clock.tick(timezone.now() + timedelta(hours=hours))
+    there = Update.objects.order_by("number").values_list("status", "audience")
+    assert list(there) == [(status, Audience.NOBODY) for status in said]
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,24 @@ def test_who_published_cannot_agree_with_themselves(sleepers: None) -> None:
     assert update.calls_after > timezone.now()
 
 
+def test_who_published_the_words_of_another_cannot_agree_and_that_other_can(
+    sleepers: None,
+) -> None:
+    bob = staff.sign_in(Client(), staff.person("bob", Role.PUBLISHER))
+    draft = world.incident(world.component(), published=False, speaker="bob")
+    client = pam()
+    client.post(f"/desk/drafts/{draft.uid}/publish")
+    update = draft.updates.get()
+    assert (update.speaker, update.calls_after is None) == ("bob", False)
+    answer = client.post(f"/desk/updates/{update.uid}/agree", follow=True)
+    assert "You published this yourself" in answer.content.decode()
+    assert "Agree: wake them now" not in answer.content.decode()
+    assert "Agree: wake them now" in bob.get("/desk/").content.decode()
+    assert not AuditEntry.objects.filter(action="calls_agreed").exists()
+    bob.post(f"/desk/updates/{update.uid}/agree")
+    assert AuditEntry.objects.get(action="calls_agreed").actor == "bob"
+
+
 def test_where_one_person_only_may_publish_nobody_waits(sleepers: None) -> None:
     staff.person("vic", Role.VIEWER)
     assert publish(pam()).calls_after is None

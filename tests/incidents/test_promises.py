@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from incidents import clock, promises, services
-from incidents.lifecycle import Status
+from incidents.lifecycle import Audience, Status
 from incidents.models import Call, Incident
 from incidents.promises import Score
 from tests import world
@@ -29,6 +29,15 @@ def test_the_machine_speaks_three_times_in_a_row_and_then_calls_a_person() -> No
     assert Call.objects.filter(key__startswith="silent:").count() == 1
 
 
+def test_of_a_quiet_incident_the_machine_speaks_to_nobody() -> None:
+    incident = world.incident(
+        world.component(), next_update_by=world.NOW + 20 * MIN, audience=Audience.NOBODY
+    )
+    clock.tick(world.NOW + 20 * MIN)
+    said = promises.newest_first(Incident.objects.get(pk=incident.pk))
+    assert [update.audience for update in said] == ["nobody", "nobody"]
+
+
 def test_operators_are_called_before_a_promise_lapses() -> None:
     promised()
     clock.tick(world.NOW + 14 * MIN)
@@ -48,6 +57,16 @@ def test_a_person_who_speaks_begins_the_three_anew() -> None:
     said = promises.newest_first(Incident.objects.get(pk=incident.pk))
     assert promises.in_a_row(said) == 1
     assert said[0].status == Status.IDENTIFIED
+
+
+@pytest.mark.parametrize("status", [Status.MONITORING, Status.RESOLVED])
+def test_the_machine_does_not_speak_over_a_person_who_spoke_meanwhile(status: Status) -> None:
+    lapsed = promised()
+    services.publish_update(
+        lapsed, status=status, body="It works.", actor="ann", now=world.NOW + 21 * MIN
+    )
+    assert promises.speak(lapsed, now=world.NOW + 21 * MIN) is None
+    assert promises.newest_first(lapsed)[0].body == "It works."
 
 
 def test_nobody_speaks_for_an_incident_that_is_over_or_promised_nothing() -> None:

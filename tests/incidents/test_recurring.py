@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from incidents import clock, joining, recurring
+from incidents import clock, joining, recurring, services
 from incidents.lifecycle import Audience, ComponentStatus, Refused, Status
 from incidents.models import Incident, Series
 from tests import world
@@ -52,6 +52,21 @@ def test_those_who_follow_are_reminded_once_and_the_window_opens_and_closes_by_i
         "We move servers", "A reminder: this maintenance comes near", "The maintenance has begun",
         "The maintenance is over",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("audience", [Audience.EVERYONE, Audience.NOBODY])
+def test_what_the_clock_says_of_a_maintenance_goes_to_those_who_heard_of_it_first(
+    audience: Audience,
+) -> None:
+    incident = services.schedule(
+        page=world.page(), name="Works", body="We move servers.", scheduled_for=NOW + DAY, audience=audience,
+        scheduled_until=NOW + DAY + timedelta(hours=1), remind_at=NOW + DAY / 2, actor="ann", now=NOW,
+    )  # fmt: skip
+    for hours in (13, 24, 25):
+        clock.tick(NOW + timedelta(hours=hours))
+    said = incident.updates.order_by("number")
+    assert [update.status for update in said][1:] == ["scheduled", "in_progress", "completed"]
+    assert {update.audience for update in said} == {audience}
 
 
 def test_an_ended_series_announces_nothing_more() -> None:

@@ -15,7 +15,7 @@ class Command(DeskCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "incident", metavar="ID", help="as declare printed it; newest = the newest one"
+            "incident", metavar="ID", help="as declare printed it; newest = the newest open one"
         )
         parser.add_argument(
             "--body", default="This is resolved.", help="what people should know and check"

@@ -11,7 +11,7 @@ from desk.management.commands._command import DeskCommand
 from desk.management.commands._far import add_server, said, server_of
 from desk.management.commands.declare import ACTOR, states
 from incidents import services
-from incidents.lifecycle import Audience, IllegalMove, Refused, Status, is_maintenance
+from incidents.lifecycle import OPEN, Audience, IllegalMove, Refused, Status, is_maintenance
 from incidents.models import Incident
 
 OVER = "over"  # what resolve says: resolved, or completed for a maintenance
@@ -25,7 +25,7 @@ class Command(DeskCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "incident", metavar="ID", help="as declare printed it; newest = the newest one"
+            "incident", metavar="ID", help="as declare printed it; newest = the newest open one"
         )
         parser.add_argument("--body", required=True, help="what is known now")
         parser.add_argument(
@@ -79,11 +79,14 @@ def _say(options: dict[str, Any], *, status: str) -> int:
 
 
 def incident_of(uid: str) -> Incident:
-    """Return the published incident of this id, or the newest. Raises CommandError."""
+    """Return the published incident of this id, or the newest open one. Raises CommandError."""
     rows = Incident.objects.select_related("page").filter(published_at__isnull=False)
-    found = (
-        rows.order_by("-created_at").first() if uid == "newest" else rows.filter(uid=uid).first()
-    )
+    if uid == "newest":
+        newest = rows.filter(status__in=OPEN).first()
+        if newest is None:
+            raise CommandError("there is no open incident")
+        return newest
+    found = rows.filter(uid=uid).first()
     if found is None:
         raise CommandError(f"there is no published incident {uid!r}")
     return found
