@@ -69,6 +69,30 @@ def test_it_swaps_once(published: Path) -> None:
     assert not silent_for(published, 120)
 
 
+def test_what_could_not_be_swapped_is_swapped_later_and_all_else_at_once(published: Path) -> None:
+    put_folder_in_place_of(published / "banner.json")
+    with pytest.raises(OSError):
+        silent_for(published, 91)
+    assert "no news since" in (published / "index.html").read_text()
+    assert not list(published.rglob("*.tmp"))
+    (published / "banner.json").rmdir()
+    assert silent_for(published, 93)
+    assert json.loads((published / "banner.json").read_bytes())["state"] == "unknown"
+    assert not silent_for(published, 95)
+
+
+def test_a_swap_that_was_killed_begins_again(published: Path) -> None:
+    (published / watchdog.SWAPPED).touch()  # the mark comes before the files
+    assert silent_for(published, 93)
+    assert "no news since" in (published / "index.html").read_text()
+
+
+def put_folder_in_place_of(file: Path) -> None:
+    """Let it be impossible to write, for root as well."""
+    file.unlink()
+    file.mkdir()
+
+
 def test_a_folder_that_was_never_published_to_is_left_alone(tmp_path: Path) -> None:
     assert not watchdog.watch(tmp_path, time.time())
     assert not list(tmp_path.iterdir())
