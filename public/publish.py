@@ -62,6 +62,7 @@ class Publisher:
         views = self._views(snapshot, fresh=everything or not self._assets)
         written, news = 0, []
         if everything:
+            self._forget_missing()
             written += sum(self._write(*file) for file in self._simple(snapshot))
             for made in self._made(views):
                 if self._write_made(*made):
@@ -263,6 +264,12 @@ class Publisher:
         for mirror in self._mirrors:
             mirror.put(watchdog.HELD, None)
         return True
+
+    def _forget_missing(self) -> None:
+        """Let files that somebody deleted, as to free a full disk, be written again."""
+        for path in [path for path in self._hashes if not os.path.exists(self.folder / path)]:
+            self._hashes.pop(path)
+            self._keys.pop(path, None)
 
     # --- writing ------------------------------------------------------------------------------
 

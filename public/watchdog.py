@@ -16,6 +16,7 @@ import brotli
 from public.words import SINCE_CLOCK, SINCE_ISO
 
 PREPARED = ".unknown"  # folder of files in the public one, ready to be swapped in
+INDEX = "index.html"  # the one of them that there must be
 STAMP = ".published"  # when the publisher last completed a pass
 SWAPPED = ".swapped"  # ours are in the place of the publisher's: some while it is empty, all when it says DONE
 DONE = b"done"
@@ -24,6 +25,10 @@ HELD = ".break-glass"  # a person has published by hand: nobody touches the file
 SILENT_S = 90.0
 POLL_S = 2.0
 HELD_MAX_S = 24 * 3600.0  # what a person published by hand a day ago is no news either
+
+
+class NothingPrepared(Exception):
+    """There is no page to swap in; the text says where it should be."""
 
 
 def stamp(folder: Path, now: datetime) -> None:
@@ -59,7 +64,7 @@ def release(folder: Path) -> None:
 def watch(folder: Path, now: float, silent_s: float = SILENT_S) -> bool:
     """Swap the prepared files in when the publisher is silent; True when that was done in this call.
 
-    Raises OSError when some could not be; the next call swaps again.
+    Raises OSError when some could not be, and NothingPrepared; the next call tries again.
     """
     if is_held(folder, now):
         return False
@@ -69,6 +74,10 @@ def watch(folder: Path, now: float, silent_s: float = SILENT_S) -> bool:
     age_s = _age_s(folder / STAMP, now)
     if age_s is None or age_s < silent_s or _is_done(folder):
         return False
+    if not (folder / PREPARED / INDEX).exists():
+        raise NothingPrepared(
+            f"{folder / PREPARED / INDEX} is missing; the page goes on saying what was last known."
+        )
     since = datetime.fromtimestamp(now - age_s, UTC)
     # The mark comes first: a publisher that wakes up in between sees it in its next pass at the latest.
     _replace(folder / SWAPPED, b"")
@@ -155,8 +164,10 @@ def _watched(folder: Path, silent_s: float) -> str:
     try:
         if watch(folder, time.time(), silent_s):
             return "the publisher is silent; the page says unknown."
+    except NothingPrepared as error:
+        return str(error)
     except OSError as error:  # a full disk names no file
-        return f"{error.filename or folder} cannot be written: {error.strerror}."
+        return f"{error.filename2 or error.filename or folder} cannot be written: {error.strerror}."
     return ""
 
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import brotli
+import pytest
 
 from public import files as files_of
 from public import watchdog
@@ -81,6 +82,17 @@ def test_what_did_not_change_is_not_written_again(tmp_path: Path) -> None:
         not {"page.css", "incidents/incident0001", "badge.svg", "components/follow", "history.rss"}
         & changed
     )
+
+
+@pytest.mark.parametrize("path", ["page.css", "components/follow", "history.rss", "badge.svg", ".unknown/index.html",
+                                  ".unknown/components/follow"])  # fmt: skip
+def test_what_was_deleted_by_hand_is_written_again(tmp_path: Path, path: str) -> None:
+    publisher = Publisher(tmp_path)
+    publisher.publish(snapshot(incident()))
+    body = (tmp_path / path).read_bytes()
+    (tmp_path / path).unlink()
+    publisher.publish(snapshot(incident()))
+    assert (tmp_path / path).read_bytes() == body
 
 
 def test_files_can_be_read_by_a_web_server_of_another_user(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 
 from public import watchdog
 from public.publish import Publisher
+from tests.public.breaking import put_folder_in_place_of
 from tests.public.cast import MAJOR, component, incident, snapshot, update
 
 ROOT = Path(watchdog.__file__).parent.parent
@@ -87,10 +90,15 @@ def test_a_swap_that_was_killed_begins_again(published: Path) -> None:
     assert "no news since" in (published / "index.html").read_text()
 
 
-def put_folder_in_place_of(file: Path) -> None:
-    """Let it be impossible to write, for root as well."""
-    file.unlink()
-    file.mkdir()
+def test_without_a_prepared_page_it_says_so_and_does_not_call_it_done(published: Path) -> None:
+    prepared = published / watchdog.PREPARED / "index.html"
+    body = prepared.read_bytes()
+    prepared.unlink()
+    with pytest.raises(watchdog.NothingPrepared, match="the page goes on saying what was last"):
+        silent_for(published, 91)
+    assert not (published / watchdog.SWAPPED).exists()
+    prepared.write_bytes(body)
+    assert silent_for(published, 93)
 
 
 def test_a_folder_that_was_never_published_to_is_left_alone(tmp_path: Path) -> None:
@@ -115,23 +123,42 @@ def test_it_needs_no_django() -> None:
 
 @pytest.mark.slow
 def test_as_a_process_it_swaps_and_stops_when_told(published: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "public.watchdog",
-        "--dir",
-        str(published),
-        "--silent-s",
-        "0.1",
-    ]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
-    try:
+    with running(published) as process:
         deadline = time.monotonic() + START_S
         while b"cannot tell" not in (published / "index.html").read_bytes():
             assert time.monotonic() < deadline
             time.sleep(0.05)
-    finally:
         process.terminate()
         _, said = process.communicate(timeout=START_S)
     assert process.returncode == 0
     assert b"the publisher is silent" in said
+
+
+@pytest.mark.slow
+def test_as_a_process_it_says_once_what_is_wrong_and_goes_on(published: Path) -> None:
+    prepared = published / watchdog.PREPARED / "index.html"
+    body = prepared.read_bytes()
+    prepared.unlink()
+    put_folder_in_place_of(published / "banner.json")
+    with running(published) as process:
+        assert process.stderr
+        missing = process.stderr.readline()
+        time.sleep(2 * watchdog.POLL_S)
+        prepared.write_bytes(body)
+        unwritten = process.stderr.readline()
+        (published / "banner.json").rmdir()
+        swapped = process.stderr.readline()
+    assert b"the page goes on saying what was last known" in missing
+    assert b"banner.json cannot be written" in unwritten
+    assert b"the page says unknown" in swapped
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "public.watchdog", "--dir", str(folder), "--silent-s", "0.1"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.communicate(timeout=START_S)
