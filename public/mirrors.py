@@ -128,6 +128,7 @@ class Mirror:
         self._news = threading.Event()
         self._idle = threading.Event()
         self._is_failing = False
+        self._all_again = False  # since a watchdog's files are to be replaced there, until all are
         threading.Thread(target=self._run, name=f"mirror {name}", daemon=True).start()
 
     def put(self, path: str, body: bytes | None) -> None:
@@ -158,8 +159,10 @@ class Mirror:
         done = 0
         try:
             place = self._place or self._opened()
-            if place.is_swapped():
+            self._all_again = place.is_swapped() or self._all_again
+            if self._all_again:
                 self._write_again(place, set())
+                self._all_again = False
             for path, body in batch.items():
                 if body is None:
                     place.remove(path)

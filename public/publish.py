@@ -44,6 +44,7 @@ class Publisher:
         self._mirrors = mirrors.open_all(mirror_names, folder)
         self._hashes: dict[str, bytes] = {}
         self._keys: dict[str, object] = {}  # what a page was made from
+        self._all_again = False  # since the watchdog's files are to be replaced, until all are
         self._theme = theme
         self._signer = Signer(secret) if secret else None
         self._hub = Hub(hub) if hub else None
@@ -58,7 +59,8 @@ class Publisher:
         Without `everything` only what carries its own age: index, banner, status, summary, and the
         incidents that say something else by now.
         """
-        everything = self._forget_if_swapped() or everything
+        self._all_again = self._forget_if_swapped() or self._all_again
+        everything = self._all_again or everything
         views = self._views(snapshot, fresh=everything or not self._assets)
         written, news = 0, []
         if everything:
@@ -71,6 +73,7 @@ class Publisher:
             self._prepare_for_silence(views)
             self._remove_gone(snapshot, views)
         written += self._write_frequent(views)
+        self._all_again = False
         watchdog.stamp(self.folder, snapshot.now)
         for mirror in self._mirrors:  # by its time a watchdog over there tells that we are silent
             mirror.put(watchdog.STAMP, snapshot.now.isoformat().encode())

@@ -70,7 +70,6 @@ def watch(folder: Path, now: float, silent_s: float = SILENT_S) -> bool:
         return False
     if (folder / HELD).exists():  # for too long
         release(folder)
-        take_back(folder)
     age_s = _age_s(folder / STAMP, now)
     if age_s is None or age_s < silent_s or _is_done(folder):
         return False

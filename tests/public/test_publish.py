@@ -13,6 +13,7 @@ import pytest
 from public import files as files_of
 from public import watchdog
 from public.publish import Publisher
+from tests.public.breaking import put_folder_in_place_of
 from tests.public.cast import NOW, PAGE, component, incident, maintenance, row, snapshot
 
 LATER = NOW + timedelta(seconds=10)
@@ -176,3 +177,31 @@ def test_after_the_watchdog_everything_is_written_again(tmp_path: Path) -> None:
     publisher.publish(snapshot(now=LATER), everything=False)
     assert b"unknown" not in (tmp_path / "badge.svg").read_bytes()
     assert b"Everything is working" in (tmp_path / "index.html").read_bytes()
+
+
+def test_after_the_watchdog_all_is_written_again_until_all_of_it_is_there(tmp_path: Path) -> None:
+    publisher = Publisher(tmp_path)
+    publisher.publish(snapshot())
+    assert watchdog.watch(tmp_path, (tmp_path / watchdog.STAMP).stat().st_mtime + 91)
+    put_folder_in_place_of(tmp_path / "badge/follow.svg")
+    with pytest.raises(OSError):
+        publisher.publish(snapshot(now=LATER), everything=False)
+    (tmp_path / "badge/follow.svg").rmdir()
+    publisher.publish(snapshot(now=LATER), everything=False)
+    assert b"unknown" not in (tmp_path / "badge/follow.svg").read_bytes()
+
+
+def test_a_mirror_that_breaks_after_its_watchdog_gets_all_again(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    publisher = Publisher(tmp_path / "here", [str(there)])
+    publisher.publish(snapshot())
+    publisher.finish_mirrors(10)
+    assert watchdog.watch(there, (there / watchdog.STAMP).stat().st_mtime + 91)
+    put_folder_in_place_of(there / "badge.svg")
+    publisher.publish(snapshot(now=LATER), everything=False)
+    publisher.finish_mirrors(10)
+    (there / "badge.svg").rmdir()
+    publisher.publish(snapshot(now=LATER), everything=False)
+    publisher.finish_mirrors(10)
+    for path in ("badge.svg", "components/follow", "index.html"):
+        assert (there / path).read_bytes() == (tmp_path / "here" / path).read_bytes(), path

@@ -113,6 +113,16 @@ def test_a_page_published_by_hand_stays_for_a_day(published: Path) -> None:
     assert watchdog.watch(published, held_at + watchdog.HELD_MAX_S + 1)
 
 
+def test_what_was_published_by_hand_is_marked_until_the_publisher_replaces_it(
+    published: Path,
+) -> None:
+    watchdog.hold(published)
+    (published / watchdog.PREPARED / "index.html").unlink()
+    with pytest.raises(watchdog.NothingPrepared):
+        silent_for(published, watchdog.HELD_MAX_S + 91)
+    assert watchdog.take_back(published)
+
+
 def test_it_needs_no_django() -> None:
     code = "import sys, public.watchdog; print([name for name in sys.modules if name.startswith('django')])"
     told = subprocess.run(
