@@ -216,29 +216,19 @@ class Publisher:
 
     def _remove_gone(self, snapshot: Snapshot, views: Sequence[View]) -> None:
         """Remove what belongs to deleted incidents and components, and to languages given up."""
-        slugs = {component.slug for component in snapshot.components}
-        self._remove(path for path in self._files("badge") if _slug(path) not in slugs)
+        is_gone = _gone(snapshot, views)
+        for mirror in self._mirrors:
+            mirror.tell_gone(is_gone)
+        self._remove(path for path in self._perhaps_gone(views) if is_gone(path))
+
+    def _perhaps_gone(self, views: Sequence[View]) -> Iterator[str]:
         kept = [view.base.removeprefix("/") for view in views]
         for code in ("", *NAMES):
             if code and code not in kept:
-                self._remove(_all_files(self.folder, code))
-                continue
-            components = self._files(_folder(code, "components"))
-            self._remove(path for path in components if _slug(path) not in slugs)
-            if len(snapshot.archive) < ARCHIVE_MAX:  # else older ones are not in it, and must stay
-                self._remove_incidents(snapshot, code)
-
-    def _remove_incidents(self, snapshot: Snapshot, code: str) -> None:
-        known = {
-            _folder(code, path)
-            for row in snapshot.archive
-            for path in _paths(row.uid, row.is_maintenance)
-        }
-        there = [
-            *self._files(_folder(code, "incidents")),
-            *self._files(_folder(code, "maintenance")),
-        ]
-        self._remove(path for path in there if path not in known)
+                yield from _all_files(self.folder, code)
+            else:
+                for folder in (*_OF_COMPONENTS, *_OF_INCIDENTS):
+                    yield from self._files(_folder(code, folder))
 
     def _files(self, folder: str) -> list[str]:
         try:
@@ -388,6 +378,30 @@ def _all_files(folder: Path, code: str) -> list[str]:
         for path in there
         if path.is_file() and not files.is_twin(path.name)
     ]
+
+
+_OF_COMPONENTS = ("badge", "components")
+_OF_INCIDENTS = ("incidents", "maintenance")
+
+
+def _gone(snapshot: Snapshot, views: Sequence[View]) -> Callable[[str], bool]:
+    """Return who says of a path whether its incident or component was deleted, or its language given up."""
+    kept = {view.base.removeprefix("/") for view in views}
+    slugs = {component.slug for component in snapshot.components}
+    known = {path for row in snapshot.archive for path in _paths(row.uid, row.is_maintenance)}
+    is_all = len(snapshot.archive) < ARCHIVE_MAX  # else older ones are not in it, and must stay
+
+    def is_gone(path: str) -> bool:
+        code, _, rest = path.partition("/")
+        if code in NAMES and code not in kept:
+            return True
+        own = rest if code in NAMES else path
+        folder, _, name = own.partition("/")
+        if folder in _OF_COMPONENTS:
+            return bool(name) and _slug(name) not in slugs
+        return folder in _OF_INCIDENTS and bool(name) and is_all and own not in known
+
+    return is_gone
 
 
 def _incident_paths(one: IncidentFact) -> tuple[str, ...]:

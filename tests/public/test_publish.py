@@ -13,6 +13,7 @@ import pytest
 from public import files as files_of
 from public import watchdog
 from public.publish import Publisher
+from public.snapshot import Snapshot
 from tests.public.breaking import put_folder_in_place_of
 from tests.public.cast import NOW, PAGE, component, incident, maintenance, row, snapshot
 
@@ -157,6 +158,40 @@ def test_a_broken_mirror_holds_nobody_up_and_catches_up(tmp_path: Path) -> None:
     publisher.finish_mirrors(10)
     assert (mirror / "page.css").exists()
     assert (mirror / "index.html").read_bytes() == (tmp_path / "here/index.html").read_bytes()
+
+
+def test_a_mirror_loses_what_was_deleted_while_it_was_away_and_the_clock_restarted(
+    tmp_path: Path,
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    in_spanish = replace(PAGE, languages=("en", "es"))
+    before = snapshot(incident(), components=(component(), component("web")), page=in_spanish)
+    published_to(here, there, before)
+    (there / "own.txt").write_text("not ours")
+    Publisher(here).publish(snapshot())  # the mirror is away
+    published_to(here, there, snapshot())
+    gone = ["badge/web.svg", "components/web", "components/web.rss", "incidents/incident0001", "es/index.html",
+            "badge/web.svg.gz", ".unknown/components/web"]  # fmt: skip
+    assert [path for path in gone if (there / path).exists()] == []
+    assert (there / "components/follow").exists()
+    assert (there / "own.txt").exists()
+
+
+def test_a_notice_by_hand_takes_nothing_from_a_mirror(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    published_to(here, there, snapshot(incident(), components=(component(), component("web"))))
+    anew = Publisher(tmp_path / "anew", [str(there)])
+    anew.publish_notice(snapshot())
+    anew.finish_mirrors(10)
+    assert (there / "badge/web.svg").exists()
+    assert (there / "incidents/incident0001").exists()
+
+
+def published_to(folder: Path, mirror: Path, taken: Snapshot) -> None:
+    """Publish as a process that has just begun."""
+    publisher = Publisher(folder, [str(mirror)])
+    publisher.publish(taken)
+    publisher.finish_mirrors(10)
 
 
 def test_an_open_incident_s_page_turns_overdue_without_news(tmp_path: Path) -> None:
