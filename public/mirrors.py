@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -38,6 +38,9 @@ class Place(Protocol):
 
 class Unreachable(Exception):
     """A bucket does not take what it was given; the text says why."""
+
+
+_FORESEEN = (OSError, Unreachable, BotoCoreError, ValueError)  # their text says what is wrong
 
 
 class Folder:
@@ -122,12 +125,14 @@ class Mirror:
         self._name = name
         self._source = source  # the folder that it is a mirror of
         self._place: Place | None = None
+        self._is_gone: Callable[[str], bool] = lambda path: False
         # A newer content of a path replaces the waiting one.
         self._waiting: dict[str, bytes | None] = {}
         self._lock = threading.Lock()
         self._news = threading.Event()
         self._idle = threading.Event()
         self._is_failing = False
+        self._all_again = False  # since a watchdog's files are to be replaced there, until all are
         threading.Thread(target=self._run, name=f"mirror {name}", daemon=True).start()
 
     def put(self, path: str, body: bytes | None) -> None:
@@ -136,6 +141,10 @@ class Mirror:
             if path in self._waiting or len(self._waiting) < FILES_MAX:
                 self._waiting.pop(path, None)  # to the end: the index stays last
                 self._waiting[path] = body
+
+    def tell_gone(self, is_gone: Callable[[str], bool]) -> None:
+        """Note what no longer is on the page; what nobody told of stays, other people's files too."""
+        self._is_gone = is_gone
 
     def wake(self) -> None:
         self._idle.clear()
@@ -158,8 +167,10 @@ class Mirror:
         done = 0
         try:
             place = self._place or self._opened()
-            if place.is_swapped():
+            self._all_again = place.is_swapped() or self._all_again
+            if self._all_again:
                 self._write_again(place, set())
+                self._all_again = False
             for path, body in batch.items():
                 if body is None:
                     place.remove(path)
@@ -167,18 +178,26 @@ class Mirror:
                     place.write(path, body)
                 done += 1
             self._is_failing = False
-        except (OSError, Unreachable, BotoCoreError, ValueError) as error:
+        except Exception as error:  # whatever a bucket answers, the thread goes on
             if not self._is_failing:
                 why = error.strerror if isinstance(error, OSError) else error
-                log.warning("The mirror %s cannot be written: %s.", self._name, why)
+                trace = None if isinstance(error, _FORESEEN) else error
+                log.warning("The mirror %s cannot be written: %s.", self._name, why, exc_info=trace)
             self._is_failing = True
             with self._lock:  # for the next pass, unless something newer waits already
                 self._waiting = dict(list(batch.items())[done:]) | self._waiting
 
     def _opened(self) -> Place:
-        """Open the place, and bring it what it lacks: pages of long ago, which nobody writes any more."""
+        """Open the place, bring it what it lacks, and take what was deleted while nobody could reach it.
+
+        It may lack pages of long ago, which nobody writes any more.
+        """
         place = Bucket(self._name) if self._name.startswith(S3) else Folder(Path(self._name))
-        self._write_again(place, place.names())
+        there = place.names()
+        self._write_again(place, there)
+        for path in filter(self._is_gone, there):
+            place.remove(path)
+            place.remove(f"{watchdog.PREPARED}/{path}")
         self._place = place
         return place
 

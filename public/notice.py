@@ -1,6 +1,7 @@
 """A page written by hand, for the night when the database is gone: a small file -> Snapshot."""
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -11,8 +12,10 @@ import yaml
 
 from incidents.facts import ComponentFact, IncidentFact, PageFact, UpdateFact
 from incidents.lifecycle import Audience, ComponentStatus, Impact, Status, impact_of
+from public.phrases import NAMES
 from public.snapshot import Snapshot
 
+_LANGUAGE = re.compile(rb'<html lang="([a-z]+)"')  # as templates/public/base.html writes it
 UNKNOWN = "unknown"  # as banner.json says it
 UID = "byhand000000"  # the notice's incident; the database's own ids are random
 KEYS = (
@@ -90,10 +93,20 @@ def _page(said: Json, folder: Path, site_url: str, now: datetime) -> PageFact:
         name=str(known.get("name", "Status")),
         url=str(known.get("url", site_url)).rstrip("/"),
         time_zone=str(known.get("time_zone", "Etc/UTC")),
-        languages=("en",),
+        languages=_languages(folder),
         updated_at=now,
         created_at=now,
     )
+
+
+def _languages(folder: Path) -> tuple[str, ...]:
+    """Return in what languages the page was last published, that of its root first; a notice is on each."""
+    try:
+        found = _LANGUAGE.search((folder / "index.html").read_bytes())
+    except OSError:
+        found = None
+    root = found[1].decode() if found else "en"
+    return tuple(dict.fromkeys([root, *(code for code in NAMES if (folder / code).is_dir())]))
 
 
 def _components(said: Json, folder: Path, now: datetime) -> dict[str, ComponentFact]:

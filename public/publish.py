@@ -44,6 +44,7 @@ class Publisher:
         self._mirrors = mirrors.open_all(mirror_names, folder)
         self._hashes: dict[str, bytes] = {}
         self._keys: dict[str, object] = {}  # what a page was made from
+        self._all_again = False  # since the watchdog's files are to be replaced, until all are
         self._theme = theme
         self._signer = Signer(secret) if secret else None
         self._hub = Hub(hub) if hub else None
@@ -58,10 +59,12 @@ class Publisher:
         Without `everything` only what carries its own age: index, banner, status, summary, and the
         incidents that say something else by now.
         """
-        everything = self._forget_if_swapped() or everything
+        self._all_again = self._forget_if_swapped() or self._all_again
+        everything = self._all_again or everything
         views = self._views(snapshot, fresh=everything or not self._assets)
         written, news = 0, []
         if everything:
+            self._forget_missing()
             written += sum(self._write(*file) for file in self._simple(snapshot))
             for made in self._made(views):
                 if self._write_made(*made):
@@ -70,6 +73,7 @@ class Publisher:
             self._prepare_for_silence(views)
             self._remove_gone(snapshot, views)
         written += self._write_frequent(views)
+        self._all_again = False
         watchdog.stamp(self.folder, snapshot.now)
         for mirror in self._mirrors:  # by its time a watchdog over there tells that we are silent
             mirror.put(watchdog.STAMP, snapshot.now.isoformat().encode())
@@ -212,29 +216,19 @@ class Publisher:
 
     def _remove_gone(self, snapshot: Snapshot, views: Sequence[View]) -> None:
         """Remove what belongs to deleted incidents and components, and to languages given up."""
-        slugs = {component.slug for component in snapshot.components}
-        self._remove(path for path in self._files("badge") if _slug(path) not in slugs)
+        is_gone = _gone(snapshot, views)
+        for mirror in self._mirrors:
+            mirror.tell_gone(is_gone)
+        self._remove(path for path in self._perhaps_gone(views) if is_gone(path))
+
+    def _perhaps_gone(self, views: Sequence[View]) -> Iterator[str]:
         kept = [view.base.removeprefix("/") for view in views]
         for code in ("", *NAMES):
             if code and code not in kept:
-                self._remove(_all_files(self.folder, code))
-                continue
-            components = self._files(_folder(code, "components"))
-            self._remove(path for path in components if _slug(path) not in slugs)
-            if len(snapshot.archive) < ARCHIVE_MAX:  # else older ones are not in it, and must stay
-                self._remove_incidents(snapshot, code)
-
-    def _remove_incidents(self, snapshot: Snapshot, code: str) -> None:
-        known = {
-            _folder(code, path)
-            for row in snapshot.archive
-            for path in _paths(row.uid, row.is_maintenance)
-        }
-        there = [
-            *self._files(_folder(code, "incidents")),
-            *self._files(_folder(code, "maintenance")),
-        ]
-        self._remove(path for path in there if path not in known)
+                yield from _all_files(self.folder, code)
+            else:
+                for folder in (*_OF_COMPONENTS, *_OF_INCIDENTS):
+                    yield from self._files(_folder(code, folder))
 
     def _files(self, folder: str) -> list[str]:
         try:
@@ -263,6 +257,12 @@ class Publisher:
         for mirror in self._mirrors:
             mirror.put(watchdog.HELD, None)
         return True
+
+    def _forget_missing(self) -> None:
+        """Let files that somebody deleted, as to free a full disk, be written again."""
+        for path in [path for path in self._hashes if not os.path.exists(self.folder / path)]:
+            self._hashes.pop(path)
+            self._keys.pop(path, None)
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -378,6 +378,30 @@ def _all_files(folder: Path, code: str) -> list[str]:
         for path in there
         if path.is_file() and not files.is_twin(path.name)
     ]
+
+
+_OF_COMPONENTS = ("badge", "components")
+_OF_INCIDENTS = ("incidents", "maintenance")
+
+
+def _gone(snapshot: Snapshot, views: Sequence[View]) -> Callable[[str], bool]:
+    """Return who says of a path whether its incident or component was deleted, or its language given up."""
+    kept = {view.base.removeprefix("/") for view in views}
+    slugs = {component.slug for component in snapshot.components}
+    known = {path for row in snapshot.archive for path in _paths(row.uid, row.is_maintenance)}
+    is_all = len(snapshot.archive) < ARCHIVE_MAX  # else older ones are not in it, and must stay
+
+    def is_gone(path: str) -> bool:
+        code, _, rest = path.partition("/")
+        if code in NAMES and code not in kept:
+            return True
+        own = rest if code in NAMES else path
+        folder, _, name = own.partition("/")
+        if folder in _OF_COMPONENTS:
+            return bool(name) and _slug(name) not in slugs
+        return folder in _OF_INCIDENTS and bool(name) and is_all and own not in known
+
+    return is_gone
 
 
 def _incident_paths(one: IncidentFact) -> tuple[str, ...]:

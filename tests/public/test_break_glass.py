@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from incidents.models import Component
-from public import clock, watchdog
+from incidents.models import Component, Page
+from public import clock, notice, watchdog
 from tests import world
 from tests.world import NOW
 
@@ -65,6 +65,34 @@ def test_a_notice_keeps_the_page_s_id_its_parts_and_all_other_files(
     assert statuses == {"follow": "major_outage", "login": "operational"}
     assert "Earlier" in (folder / "incidents" / old.uid).read_text()
     assert "Earlier" in (folder / "history.atom").read_text()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("languages", [["en", "es"], ["es", "en"]])
+def test_a_notice_is_on_the_page_of_every_language(
+    folder: Path, tmp_path: Path, languages: list[str]
+) -> None:
+    world.component("follow")
+    Page.objects.update(languages=languages)
+    clock.tick(NOW)
+    by_hand(tmp_path)
+    root, further = languages
+    for path in ("index.html", "widget", "components/follow", f"incidents/{notice.UID}"):
+        for code, shown in ((root, folder / path), (further, folder / further / path)):
+            page = shown.read_text()
+            assert f'<html lang="{code}"' in page, shown
+            assert "Followers may not receive readings" in page, shown
+    assert not (folder / root).exists()
+
+
+@pytest.mark.django_db
+def test_a_notice_makes_no_pages_of_a_language_that_there_was_not(
+    folder: Path, tmp_path: Path
+) -> None:
+    world.component("follow")
+    clock.tick(NOW)
+    by_hand(tmp_path)
+    assert not (folder / "es").exists()
 
 
 def state_of(folder: Path) -> tuple[str, dict[str, str]]:

@@ -2,21 +2,24 @@
 
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
 from public.publish import Publisher
-from tests.public.cast import component, incident, snapshot
+from tests.public.cast import NOW, component, incident, snapshot
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 BUCKET = "status-mirror"
 ADDRESS = f"s3://{BUCKET}/eu"
+LATER = NOW + timedelta(seconds=10)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +102,53 @@ def test_a_bucket_that_is_not_there_holds_nobody_up_and_is_said(
     assert (tmp_path / "index.html").exists()
     assert "The mirror s3://nobody-made-this/eu cannot be written" in caplog.text
     assert "NoSuchBucket" in caplog.text
+
+
+class Garbled(BaseHTTPRequestHandler):
+    """A bucket that lists nothing and takes all; while `is_garbled` what it lists has no name."""
+
+    protocol_version = "HTTP/1.1"  # else each file waits a second for "100 Continue"
+    is_garbled = True
+    taken: ClassVar[set[str]] = set()
+
+    def do_GET(self) -> None:
+        self._answer(
+            b"<ListBucketResult><Contents/></ListBucketResult>"
+            if self.is_garbled
+            else b"<ListBucketResult/>"
+        )
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"] or 0))
+        self.taken.add(self.path)
+        self._answer(b"")
+
+    def _answer(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_bucket_whose_answers_are_garbled_is_said_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Garbled) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{server.server_port}")
+        publisher = Publisher(tmp_path, [ADDRESS])
+        publisher.publish(snapshot())
+        publisher.finish_mirrors(20)
+        assert f"The mirror {ADDRESS} cannot be written" in caplog.text
+        monkeypatch.setattr(Garbled, "is_garbled", False)
+        publisher.publish(snapshot(now=LATER), everything=False)
+        publisher.finish_mirrors(20)
+        server.shutdown()
+    assert {f"/{BUCKET}/eu/page.css", f"/{BUCKET}/eu/index.html"} <= Garbled.taken
 
 
 def test_a_mirror_of_another_kind_is_said_and_left_out(

@@ -8,10 +8,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import brotli
+import pytest
 
 from public import files as files_of
 from public import watchdog
 from public.publish import Publisher
+from public.snapshot import Snapshot
+from tests.public.breaking import put_folder_in_place_of
 from tests.public.cast import NOW, PAGE, component, incident, maintenance, row, snapshot
 
 LATER = NOW + timedelta(seconds=10)
@@ -83,6 +86,17 @@ def test_what_did_not_change_is_not_written_again(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("path", ["page.css", "components/follow", "history.rss", "badge.svg", ".unknown/index.html",
+                                  ".unknown/components/follow"])  # fmt: skip
+def test_what_was_deleted_by_hand_is_written_again(tmp_path: Path, path: str) -> None:
+    publisher = Publisher(tmp_path)
+    publisher.publish(snapshot(incident()))
+    body = (tmp_path / path).read_bytes()
+    (tmp_path / path).unlink()
+    publisher.publish(snapshot(incident()))
+    assert (tmp_path / path).read_bytes() == body
+
+
 def test_files_can_be_read_by_a_web_server_of_another_user(tmp_path: Path) -> None:
     Publisher(tmp_path).publish(snapshot())
     assert os.stat(tmp_path / "index.html").st_mode & 0o777 == 0o644
@@ -146,6 +160,40 @@ def test_a_broken_mirror_holds_nobody_up_and_catches_up(tmp_path: Path) -> None:
     assert (mirror / "index.html").read_bytes() == (tmp_path / "here/index.html").read_bytes()
 
 
+def test_a_mirror_loses_what_was_deleted_while_it_was_away_and_the_clock_restarted(
+    tmp_path: Path,
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    in_spanish = replace(PAGE, languages=("en", "es"))
+    before = snapshot(incident(), components=(component(), component("web")), page=in_spanish)
+    published_to(here, there, before)
+    (there / "own.txt").write_text("not ours")
+    Publisher(here).publish(snapshot())  # the mirror is away
+    published_to(here, there, snapshot())
+    gone = ["badge/web.svg", "components/web", "components/web.rss", "incidents/incident0001", "es/index.html",
+            "badge/web.svg.gz", ".unknown/components/web"]  # fmt: skip
+    assert [path for path in gone if (there / path).exists()] == []
+    assert (there / "components/follow").exists()
+    assert (there / "own.txt").exists()
+
+
+def test_a_notice_by_hand_takes_nothing_from_a_mirror(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    published_to(here, there, snapshot(incident(), components=(component(), component("web"))))
+    anew = Publisher(tmp_path / "anew", [str(there)])
+    anew.publish_notice(snapshot())
+    anew.finish_mirrors(10)
+    assert (there / "badge/web.svg").exists()
+    assert (there / "incidents/incident0001").exists()
+
+
+def published_to(folder: Path, mirror: Path, taken: Snapshot) -> None:
+    """Publish as a process that has just begun."""
+    publisher = Publisher(folder, [str(mirror)])
+    publisher.publish(taken)
+    publisher.finish_mirrors(10)
+
+
 def test_an_open_incident_s_page_turns_overdue_without_news(tmp_path: Path) -> None:
     promised = incident(next_update_by=NOW + timedelta(seconds=5))
     publisher = Publisher(tmp_path)
@@ -164,3 +212,31 @@ def test_after_the_watchdog_everything_is_written_again(tmp_path: Path) -> None:
     publisher.publish(snapshot(now=LATER), everything=False)
     assert b"unknown" not in (tmp_path / "badge.svg").read_bytes()
     assert b"Everything is working" in (tmp_path / "index.html").read_bytes()
+
+
+def test_after_the_watchdog_all_is_written_again_until_all_of_it_is_there(tmp_path: Path) -> None:
+    publisher = Publisher(tmp_path)
+    publisher.publish(snapshot())
+    assert watchdog.watch(tmp_path, (tmp_path / watchdog.STAMP).stat().st_mtime + 91)
+    put_folder_in_place_of(tmp_path / "badge/follow.svg")
+    with pytest.raises(OSError):
+        publisher.publish(snapshot(now=LATER), everything=False)
+    (tmp_path / "badge/follow.svg").rmdir()
+    publisher.publish(snapshot(now=LATER), everything=False)
+    assert b"unknown" not in (tmp_path / "badge/follow.svg").read_bytes()
+
+
+def test_a_mirror_that_breaks_after_its_watchdog_gets_all_again(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    publisher = Publisher(tmp_path / "here", [str(there)])
+    publisher.publish(snapshot())
+    publisher.finish_mirrors(10)
+    assert watchdog.watch(there, (there / watchdog.STAMP).stat().st_mtime + 91)
+    put_folder_in_place_of(there / "badge.svg")
+    publisher.publish(snapshot(now=LATER), everything=False)
+    publisher.finish_mirrors(10)
+    (there / "badge.svg").rmdir()
+    publisher.publish(snapshot(now=LATER), everything=False)
+    publisher.finish_mirrors(10)
+    for path in ("badge.svg", "components/follow", "index.html"):
+        assert (there / path).read_bytes() == (tmp_path / "here" / path).read_bytes(), path

@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 
 from public import watchdog
 from public.publish import Publisher
+from tests.public.breaking import put_folder_in_place_of
 from tests.public.cast import MAJOR, component, incident, snapshot, update
 
 ROOT = Path(watchdog.__file__).parent.parent
@@ -69,6 +72,35 @@ def test_it_swaps_once(published: Path) -> None:
     assert not silent_for(published, 120)
 
 
+def test_what_could_not_be_swapped_is_swapped_later_and_all_else_at_once(published: Path) -> None:
+    put_folder_in_place_of(published / "banner.json")
+    with pytest.raises(OSError):
+        silent_for(published, 91)
+    assert "no news since" in (published / "index.html").read_text()
+    assert not list(published.rglob("*.tmp"))
+    (published / "banner.json").rmdir()
+    assert silent_for(published, 93)
+    assert json.loads((published / "banner.json").read_bytes())["state"] == "unknown"
+    assert not silent_for(published, 95)
+
+
+def test_a_swap_that_was_killed_begins_again(published: Path) -> None:
+    (published / watchdog.SWAPPED).touch()  # the mark comes before the files
+    assert silent_for(published, 93)
+    assert "no news since" in (published / "index.html").read_text()
+
+
+def test_without_a_prepared_page_it_says_so_and_does_not_call_it_done(published: Path) -> None:
+    prepared = published / watchdog.PREPARED / "index.html"
+    body = prepared.read_bytes()
+    prepared.unlink()
+    with pytest.raises(watchdog.NothingPrepared, match="the page goes on saying what was last"):
+        silent_for(published, 91)
+    assert not (published / watchdog.SWAPPED).exists()
+    prepared.write_bytes(body)
+    assert silent_for(published, 93)
+
+
 def test_a_folder_that_was_never_published_to_is_left_alone(tmp_path: Path) -> None:
     assert not watchdog.watch(tmp_path, time.time())
     assert not list(tmp_path.iterdir())
@@ -81,6 +113,16 @@ def test_a_page_published_by_hand_stays_for_a_day(published: Path) -> None:
     assert watchdog.watch(published, held_at + watchdog.HELD_MAX_S + 1)
 
 
+def test_what_was_published_by_hand_is_marked_until_the_publisher_replaces_it(
+    published: Path,
+) -> None:
+    watchdog.hold(published)
+    (published / watchdog.PREPARED / "index.html").unlink()
+    with pytest.raises(watchdog.NothingPrepared):
+        silent_for(published, watchdog.HELD_MAX_S + 91)
+    assert watchdog.take_back(published)
+
+
 def test_it_needs_no_django() -> None:
     code = "import sys, public.watchdog; print([name for name in sys.modules if name.startswith('django')])"
     told = subprocess.run(
@@ -91,23 +133,42 @@ def test_it_needs_no_django() -> None:
 
 @pytest.mark.slow
 def test_as_a_process_it_swaps_and_stops_when_told(published: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "public.watchdog",
-        "--dir",
-        str(published),
-        "--silent-s",
-        "0.1",
-    ]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
-    try:
+    with running(published) as process:
         deadline = time.monotonic() + START_S
         while b"cannot tell" not in (published / "index.html").read_bytes():
             assert time.monotonic() < deadline
             time.sleep(0.05)
-    finally:
         process.terminate()
         _, said = process.communicate(timeout=START_S)
     assert process.returncode == 0
     assert b"the publisher is silent" in said
+
+
+@pytest.mark.slow
+def test_as_a_process_it_says_once_what_is_wrong_and_goes_on(published: Path) -> None:
+    prepared = published / watchdog.PREPARED / "index.html"
+    body = prepared.read_bytes()
+    prepared.unlink()
+    put_folder_in_place_of(published / "banner.json")
+    with running(published) as process:
+        assert process.stderr
+        missing = process.stderr.readline()
+        time.sleep(2 * watchdog.POLL_S)
+        prepared.write_bytes(body)
+        unwritten = process.stderr.readline()
+        (published / "banner.json").rmdir()
+        swapped = process.stderr.readline()
+    assert b"the page goes on saying what was last known" in missing
+    assert b"banner.json cannot be written" in unwritten
+    assert b"the page says unknown" in swapped
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "public.watchdog", "--dir", str(folder), "--silent-s", "0.1"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.communicate(timeout=START_S)
