@@ -7,7 +7,9 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from standardwebhooks.webhooks import Webhook as Signature
 
@@ -16,6 +18,7 @@ from notifications.channels import (
     Outcome,
     Recipient,
     Result,
+    _abreast,
     _guard,
 )
 from notifications.messages import Notice
@@ -26,6 +29,8 @@ ADDRESS_KIND = AddressKind.URL
 
 # A receiver is written for small bodies: Standard Webhooks, "Payload size", under 20 kB.
 BODY_BYTES_MAX: Final = 20_000
+# A post waits for a place before it begins: both together are within what the lease of a batch leaves.
+POST_S: Final = _guard.POST_S - _abreast.PLACE_WAIT_S
 _TYPES: Final = {"update": "incident.update", "call": "operators.call", "letter": "letter"}
 
 
@@ -37,12 +42,11 @@ class WebhookChannel:
     label: str = LABEL
     address_kind: AddressKind = ADDRESS_KIND
     provider: str = "webhook"
-    group: int = 1
+    group: int = _abreast.ABREAST
     per_s: float | None = None
 
     def send(self, notice: Notice, batch: Iterator[Recipient]) -> Iterator[tuple[str, Outcome]]:
-        for recipient in batch:
-            yield recipient.delivery, self._post(notice, recipient)
+        return _abreast.send(batch, partial(self._post, notice), host_of=_host_of)
 
     def preview(self, notice: Notice) -> str:
         return json.dumps(payload(notice), indent=1, ensure_ascii=False)
@@ -81,8 +85,15 @@ class WebhookChannel:
 
 
 def configure(environ: Mapping[str, str]) -> WebhookChannel:
-    poster = _guard.Poster(allow_private=_guard.allows_private(environ))
+    poster = _guard.Poster(allow_private=_guard.allows_private(environ), post_s=POST_S)
     return WebhookChannel(poster, environ.get("SECRET_KEY", ""))
+
+
+def _host_of(recipient: Recipient) -> str:
+    try:
+        return urlsplit(recipient.address).hostname or ""
+    except ValueError:  # the post says so
+        return ""
 
 
 def signing_secret(url: str, secret_key: str) -> str:

@@ -5,10 +5,8 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -22,6 +20,7 @@ from notifications.channels import (
     Misconfigured,
     Outcome,
     Recipient,
+    _abreast,
     _guard,
     accepted,
     refused,
@@ -34,8 +33,6 @@ NAME = "webpush"
 LABEL = "Notification in this browser"
 ADDRESS_KIND = AddressKind.PUSH
 
-# Pushes under way at once in one worker: a push service answers in some 50 ms, so twenty a second each.
-ABREAST: Final = 16
 # How long a push service keeps it for a phone that is off: an outage's word is stale after a night,
 # an answer to a person's own click after ten minutes.
 TTL_S: Final = {"update": 12 * 3600, "call": 3600, "letter": 600}
@@ -57,7 +54,7 @@ class WebPush:
     label: str = LABEL
     address_kind: AddressKind = ADDRESS_KIND
     provider: str = "webpush"
-    group: int = ABREAST
+    group: int = _abreast.ABREAST
     per_s: float | None = None
 
     @property
@@ -67,22 +64,11 @@ class WebPush:
 
     def send(self, notice: Notice, batch: Iterator[Recipient]) -> Iterator[tuple[str, Outcome]]:
         plain = _text(notice)
-        with ThreadPoolExecutor(max_workers=ABREAST) as pool:
-            while row := list(islice(batch, ABREAST)):
-                waiting = [
-                    (
-                        one,
-                        pool.submit(
-                            self._push,
-                            notice,
-                            _text(notice, one.heard_url) if one.heard_url else plain,
-                            one,
-                        ),
-                    )
-                    for one in row
-                ]
-                for one, future in waiting:
-                    yield one.delivery, future.result()
+
+        def push(one: Recipient) -> Outcome:
+            return self._push(notice, _text(notice, one.heard_url) if one.heard_url else plain, one)
+
+        return _abreast.send(batch, push)
 
     def preview(self, notice: Notice) -> str:
         words = message(notice)

@@ -7,6 +7,8 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import http_ece
@@ -18,7 +20,17 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from demo import hooks
 from demo.hooks import Hooks
 from notifications import channels
-from notifications.channels import Channel, Misconfigured, Outcome, Result, _guard, webhook, webpush
+from notifications.channels import (
+    Channel,
+    Misconfigured,
+    Outcome,
+    Recipient,
+    Result,
+    _abreast,
+    _guard,
+    webhook,
+    webpush,
+)
 from tests.notifications.test_channels import notice, recipient
 
 VAPID = base64.urlsafe_b64encode(
@@ -31,6 +43,7 @@ ENVIRON = {
     "VAPID_CONTACT": "mailto:ops@follow.example",
 }
 NAMES = ("slack", "discord", "teams", "webhook", "webpush")
+TIMEOUT_S = 2.5  # of a post to a server that hangs: its wait for a place, 1 s, is well below
 
 
 @pytest.fixture(scope="module")
@@ -256,6 +269,93 @@ def test_pushes_go_out_abreast_and_each_has_its_own_outcome(stand_in: Hooks) -> 
         str(n) for n in range(40) if n != 7
     }
     assert outcomes["7"].result is Result.REFUSED
+
+
+@contextmanager
+def silent(servers: int) -> Iterator[list[str]]:
+    """Servers that take a post and never answer, each a host of its own; yield their addresses."""
+    with ExitStack() as stack:
+        listening = [
+            stack.enter_context(socket.create_server((f"127.0.0.{2 + n}", 0)))
+            for n in range(servers)
+        ]
+        yield ["http://{}:{}".format(*one.getsockname()) for one in listening]
+
+
+def told(name: str, people: list[Recipient]) -> dict[str, tuple[Outcome, float]]:
+    """Send with a timeout of TIMEOUT_S; return each outcome and when it was known."""
+    channel = opened(name)
+    assert isinstance(channel, webhook.WebhookChannel | webpush.WebPush)
+    channel = replace(channel, poster=_guard.Poster(allow_private=True, post_s=TIMEOUT_S))
+    began = time.monotonic()
+    found = {
+        delivery: (outcome, time.monotonic() - began)
+        for delivery, outcome in channel.send(notice(), iter(people))
+    }
+    channel.close()
+    return found
+
+
+@pytest.mark.parametrize("name", ["webhook", "webpush"])
+def test_servers_that_hang_delay_the_others_by_one_timeout(name: str, stand_in: Hooks) -> None:
+    with silent(20) as hanging:
+        urls = [*hanging, *[stand_in.url] * 20]
+        found = told(name, [recipient(str(n), address(name, url)) for n, url in enumerate(urls)])
+
+    assert [found[str(n)][0].result for n in range(40)] == [Result.UNKNOWN] * 20 + [
+        Result.ACCEPTED
+    ] * 20
+    assert max(found[str(n)][1] for n in range(20, 40)) < 2 * TIMEOUT_S
+
+
+def test_a_server_that_hangs_costs_its_own_place_only(stand_in: Hooks) -> None:
+    with silent(_abreast.ABREAST - 1) as hanging:
+        urls = [*hanging, *[stand_in.url] * 20]
+        found = told(
+            "webhook", [recipient(str(n), address("webhook", url)) for n, url in enumerate(urls)]
+        )
+
+    assert all(found[str(n)][1] < TIMEOUT_S for n in range(len(hanging), len(urls)))
+
+
+def test_a_host_with_many_hooks_that_hang_leaves_places_to_the_others(stand_in: Hooks) -> None:
+    with silent(1) as hanging:
+        urls = [*hanging * 20, *[stand_in.url] * 20]
+        found = told(
+            "webhook", [recipient(str(n), address("webhook", url)) for n, url in enumerate(urls)]
+        )
+
+    assert all(found[str(n)][0].result is Result.ACCEPTED for n in range(20, 40))
+    assert max(found[str(n)][1] for n in range(20, 40)) < TIMEOUT_S
+    results = [found[str(n)][0].result for n in range(20)]
+    assert results.count(Result.UNKNOWN) == _abreast.HOST_MAX
+    assert results.count(Result.RETRY) == 20 - _abreast.HOST_MAX
+
+
+def test_a_host_with_many_hooks_that_answers_gets_them_all(
+    stand_in: Hooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_abreast, "PLACE_WAIT_S", 30)  # for a machine that is slow itself
+    urls = [f"{stand_in.url}/hook/{n}" for n in range(60)]
+    found = told("webhook", [recipient(str(n), url) for n, url in enumerate(urls)])
+
+    assert {outcome.result for outcome, _ in found.values()} == {Result.ACCEPTED}
+
+
+@pytest.mark.parametrize("name", ["webhook", "webpush"])
+def test_nobody_is_pulled_before_there_is_a_place(name: str) -> None:
+    pulled: list[float] = []
+
+    def batch(url: str) -> Iterator[Recipient]:
+        for n in range(_abreast.ABREAST + 1):
+            pulled.append(time.monotonic())
+            yield recipient(str(n), address(name, url))
+
+    with silent(1) as (hanging,):
+        channel = replace(opened(name), poster=_guard.Poster(allow_private=True, post_s=TIMEOUT_S))  # type: ignore[type-var]  # both are dataclasses
+        next(channel.send(notice(), batch(hanging)))
+
+    assert len(pulled) == channel.group
 
 
 @pytest.mark.parametrize(

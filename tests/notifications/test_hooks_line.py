@@ -3,7 +3,9 @@
 import base64
 import json
 import socket
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,10 +17,12 @@ from demo.hooks import Hooks
 from incidents.lifecycle import Status
 from notifications import channels, outbox, pacing, sending
 from notifications.breaker import FAILURES_MAX
+from notifications.channels import _abreast, _guard
 from notifications.models import Delivery
 from subscribers import services as people
 from subscribers.models import LetterKind, State
 from tests import world
+from tests.notifications.test_hooks import TIMEOUT_S, silent
 from tests.notifications.test_outbox import SOON, queue, say
 
 pytestmark = pytest.mark.django_db
@@ -148,3 +152,25 @@ def test_strangers_servers_that_are_down_stop_nobody_elses_webhook(stand_in: Hoo
     sending.drain("webhook", seconds=1)
 
     assert [entry["path"] for entry in stand_in.arrived()] == ["/hook/one"]
+
+
+def test_a_stop_waits_for_the_webhooks_under_way_and_begins_no_other(
+    stand_in: Hooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "_stop", bytearray(1))
+    opened = sending._local.channels["webhook"]
+    opened = replace(opened, poster=_guard.Poster(allow_private=True, post_s=TIMEOUT_S))
+    sending._local.channels["webhook"] = opened
+    timer = threading.Timer(1, sending.stop)
+    with silent(_abreast.ABREAST) as hanging:
+        for url in hanging:
+            world.person("webhook", f"{url}/hook/one")
+        world.person("webhook", f"{stand_in.url}/hook/one")
+        queue(world.incident(world.component()))
+        timer.start()
+        sending.drain("webhook", seconds=30)
+        timer.join()
+
+    assert stand_in.arrived() == []
+    assert Delivery.objects.filter(maybe_sent=True).count() == _abreast.ABREAST
+    assert Delivery.objects.filter(state="pending", attempts=0).count() == 1
