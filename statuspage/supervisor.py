@@ -51,6 +51,7 @@ class Child:
     started: float = 0.0
     failures: int = 0
     retry_at: float = 0.0
+    log_stuck: bool = False
 
 
 @dataclass
@@ -99,12 +100,11 @@ class Supervisor:
                 self._await_end(child, deadline)
 
     def _spawn(self, child: Child) -> None:
-        log = self._log(child.name)
-        child.process = subprocess.Popen(
-            child.command, env=dict(child.env), cwd=BASE_DIR, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            pass_fds=child.fds, start_new_session=True, preexec_fn=_die_with_parent,
-        )  # fmt: skip
-        log.close()
+        with self._log(child.name) as log:
+            child.process = subprocess.Popen(
+                child.command, env=dict(child.env), cwd=BASE_DIR, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                pass_fds=child.fds, start_new_session=True, preexec_fn=_die_with_parent,
+            )  # fmt: skip
         child.started = time.monotonic()
 
     def _look_after(self, child: Child) -> None:
@@ -116,14 +116,26 @@ class Supervisor:
                 child.failures = 0
             return
         if child.retry_at == 0.0:
-            wait_s = RESTART_WAIT_S[min(child.failures, len(RESTART_WAIT_S) - 1)]
-            child.failures, child.retry_at = child.failures + 1, now + wait_s
+            self._put_off(child)
             say(
                 f"{child.name} ended ({_ending(code)}); starting it again, see {self._log_path(child.name)}"
             )
         if now >= child.retry_at:
-            child.retry_at = 0.0
+            self._start_again(child)
+
+    def _put_off(self, child: Child) -> None:
+        wait_s = RESTART_WAIT_S[min(child.failures, len(RESTART_WAIT_S) - 1)]
+        child.failures, child.retry_at = child.failures + 1, time.monotonic() + wait_s
+
+    def _start_again(self, child: Child) -> None:
+        """Start it, or say why not and set the next try: a machine out of memory or processes may have some later."""
+        try:
             self._spawn(child)
+        except (OSError, subprocess.SubprocessError) as error:
+            self._put_off(child)
+            say(f"{child.name} cannot be started ({error}); trying again")
+        else:
+            child.retry_at = 0.0
 
     def _await_end(self, child: Child, deadline: float) -> None:
         process = child.process
@@ -148,12 +160,20 @@ class Supervisor:
     def _trim_logs(self) -> None:
         for child in self.children:
             path = self._log_path(child.name)
-            if path.exists() and path.stat().st_size > LOG_BYTES_MAX:
-                os.truncate(path, 0)  # children append, so they go on at the new end
+            try:
+                if path.exists() and path.stat().st_size > LOG_BYTES_MAX:
+                    os.truncate(path, 0)  # children append, so they go on at the new end
+                child.log_stuck = False
+            except OSError as error:
+                if not child.log_stuck:
+                    say(f"{path} cannot be cut ({error.strerror})")
+                child.log_stuck = True
 
 
 def say(sentence: str) -> None:
-    print(f"run: {sentence}", file=sys.stderr, flush=True)
+    """Tell the terminal; that it is gone, or its disk full, ends nothing."""
+    with contextlib.suppress(OSError):
+        print(f"run: {sentence}", file=sys.stderr, flush=True)
 
 
 def _ending(code: int) -> str:

@@ -189,6 +189,8 @@ _SAID = [
     ("probes/judging.py", "cannot be judged"),
     ("public/watchdog.py", "the publisher is silent; the page says unknown."),
     ("statuspage/supervisor.py", "starting it again"),
+    ("statuspage/supervisor.py", "cannot be started ("),
+    ("statuspage/supervisor.py", "cannot be cut ("),
     ("statuspage/supervisor.py", "killing it"),
     ("statuspage/supervisor.py", "the start was refused; the sentence above says why"),
     ("probes/agent/prober.py", "checks not fetched from"),
