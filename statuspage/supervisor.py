@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import signal
@@ -32,6 +33,7 @@ RESTART_WAIT_S = (
 )  # between one start of a child that keeps dying and the next
 STEADY_S = 30.0  # a child that ran so long starts afresh
 LOG_BYTES_MAX = 20_000_000
+LOCK = "supervisor.lock"  # in DATA_DIR, with the process id of who holds it
 PR_SET_PDEATHSIG = 1  # prctl(2): the kernel ends a child whose parent died
 
 
@@ -211,7 +213,7 @@ def start_broker(house: Supervisor, env: dict[str, str]) -> None:
     binary = embedded.server_binary()
     if binary is None:
         raise CannotStart(
-            "no Valkey or Redis server: set REDIS_URL, or put redis-server on the PATH"
+            "no Valkey or Redis server: put redis-server on the PATH, or set REDIS_URL for ./run serve"
         )
     path = embedded.socket_path(house.data_dir)
     path.unlink(missing_ok=True)
@@ -322,20 +324,44 @@ def serve(options: argparse.Namespace) -> None:
 
 @contextlib.contextmanager
 def running(house: Supervisor) -> Iterator[None]:
-    """Stop everything when the block ends, by SIGTERM, Ctrl-C or failure."""
+    """Hold DATA_DIR, and stop everything when the block ends, by SIGTERM, Ctrl-C or failure."""
 
     def stop(*_: object) -> None:
         house.stopping = True
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    with _alone_in(house.data_dir):
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+        try:
+            yield
+        except KeyboardInterrupt:
+            pass
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            house.stop()
+
+
+@contextlib.contextmanager
+def _alone_in(data_dir: Path) -> Iterator[None]:
+    """Hold DATA_DIR until the block or this process ends, however it does. Raises CannotStart."""
     try:
-        house.data_dir.mkdir(parents=True, exist_ok=True)
+        data_dir.mkdir(parents=True, exist_ok=True)
+        lock = (data_dir / LOCK).open("a+", encoding="utf-8")
+    except OSError as error:
+        raise CannotStart(
+            f"DATA_DIR {data_dir} cannot be written ({error.strerror}); name a folder of yours"
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            raise CannotStart(
+                f"DATA_DIR {data_dir} is in use by process {lock.read()}; stop it, or name another folder"
+            ) from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
         yield
-    except KeyboardInterrupt:
-        pass
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        house.stop()

@@ -192,6 +192,8 @@ _SAID = [
     ("statuspage/supervisor.py", "cannot be started ("),
     ("statuspage/supervisor.py", "cannot be cut ("),
     ("statuspage/supervisor.py", "killing it"),
+    ("statuspage/supervisor.py", "; stop it, or name another folder"),
+    ("statuspage/prepare.py", "the database holds a page that no demo made"),
     ("statuspage/supervisor.py", "the start was refused; the sentence above says why"),
     ("probes/agent/prober.py", "checks not fetched from"),
     ("desk/ground.py", "the database takes no writes ("),
