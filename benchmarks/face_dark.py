@@ -67,11 +67,11 @@ def fall() -> Dark:
         folder.chmod(0o755)
         with _postgres(folder) as database:
             data = folder / "data"
-            env = {"DATABASE_URL": database.url, "PUBLISH_DIR": str(folder / "public")}
-            with stage.running(env=env, data_dir=data) as running, _watchdog(folder / "public"):
+            env = {"DATABASE_URL": database.url}
+            with stage.running(env=env, data_dir=data) as running, _watchdog(data / "public"):
                 port = page_servers.free_port()
                 web = running.house.facts["page"].removeprefix("http://").strip("/")
-                command = page_servers.ours(folder, folder / "public", port, web)
+                command = page_servers.ours(folder, data / "public", port, web)
                 with page_servers.started(command, port) as nginx:
                     for path in (*UNKNOWN, *STAYS):
                         assert _get(nginx.url, path) is not None, path

@@ -6,7 +6,6 @@ import threading
 from typing import Any
 
 from celery import current_app
-from kombu.exceptions import OperationalError
 
 from notifications.tasks import queue as queue_name
 from notifications.tasks import send
@@ -38,7 +37,8 @@ class Hinter:
             try:
                 self._knock(channel)
                 self.is_down = False
-            except (OperationalError, OSError) as error:
+            except Exception as error:
+                # Each broker has errors of its own, and kombu lets them through. Whatever it was, the next knock tells.
                 if not self.is_down:
                     log.warning(
                         "the broker takes no hints (%s); the clock sends by itself",

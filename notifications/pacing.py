@@ -23,13 +23,21 @@ VALKEY_S = 0.5  # a bucket that hangs must not hold up a batch
 AWAY_S = 30  # after a failure the database is asked for so long
 HOLD_S_MAX = 86_400  # retry.RETRY_AFTER_S_MAX: who asks for more has mistaken the units
 
+# A level further ahead than this and one booking is no booking's: a clock was set back, or the rate was raised. Above what
+# anybody waits for, which a lease of 60 s bounds.
+AHEAD_S_MAX = 60
+
 # The bucket's level is the instant at which it is empty again (GCRA); the server's clock counts, in microseconds.
 _BUCKET = """
 local now = redis.call('TIME')
 local at = now[1] * 1000000 + now[2]
+local span, within, ahead = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local free = math.max(at, tonumber(redis.call('GET', KEYS[1]) or 0))
-redis.call('SET', KEYS[1], string.format('%.0f', free + tonumber(ARGV[1])), 'PX', ARGV[2])
-return free - at
+free = math.min(free, at + ahead + span)
+local waits = free - at
+if waits <= within then free = free + span else waits = false end
+redis.call('SET', KEYS[1], string.format('%.0f', free), 'PX', ARGV[4])
+return waits
 """
 
 
@@ -48,34 +56,39 @@ class _Away:
     until = 0.0
 
 
-def reserve(channel: str, per_s: float, messages: int) -> float:
-    """Book `messages` sends of an account with `per_s` a second; return in how many seconds the first may start."""
+def reserve(channel: str, per_s: float, messages: int, *, within_s: float) -> float | None:
+    """Book `messages` sends of an account with `per_s` a second; return in how many seconds the first may start.
+
+    None, and nothing is booked, when that is not `within_s`.
+    """
     now = database_now().timestamp()
     if now >= _Away.until:
         try:
-            return _reserve_in_valkey(channel, per_s, messages)
+            return _reserve_in_valkey(channel, messages / per_s, within_s)
         except (redis.RedisError, OSError) as error:
             _Away.until = now + AWAY_S
             log.warning("rates are kept in the database: Valkey %s", type(error).__name__)
-    return _reserve_in_database(channel, per_s, messages)
+    return _reserve_in_database(channel, messages / per_s, within_s)
 
 
-def _reserve_in_valkey(channel: str, per_s: float, messages: int) -> float:
-    span_us = messages / per_s * 1e6
-    lives_ms = int(span_us / 1000) + 3_600_000
-    waits_us = _valkey()(keys=[f"statuspage:pace:{channel}"], args=[int(span_us), lives_ms])
-    return float(waits_us) / 1e6
+def _reserve_in_valkey(channel: str, span_s: float, within_s: float) -> float | None:
+    times_us = [int(seconds * 1e6) for seconds in (span_s, within_s, AHEAD_S_MAX)]
+    lives_ms = int(span_s * 1000) + 3_600_000
+    waits_us = _valkey()(keys=[f"statuspage:pace:{channel}"], args=[*times_us, lives_ms])
+    return None if waits_us is None else float(waits_us) / 1e6
 
 
 @transaction.atomic
-def _reserve_in_database(channel: str, per_s: float, messages: int) -> float:
-    now = database_now()
+def _reserve_in_database(channel: str, span_s: float, within_s: float) -> float | None:
+    now, span = database_now(), timedelta(seconds=span_s)
     Pace.objects.get_or_create(channel=channel, defaults={"free_at": now})
     pace = Pace.objects.select_for_update().get(channel=channel)
-    start = max(now, pace.free_at)
-    pace.free_at = start + timedelta(seconds=messages / per_s)
+    start = min(max(now, pace.free_at), now + timedelta(seconds=AHEAD_S_MAX) + span)
+    waits_s = (start - now).total_seconds()
+    is_soon = waits_s <= within_s
+    pace.free_at = start + span if is_soon else start
     pace.save(update_fields=["free_at"])
-    return (start - now).total_seconds()
+    return waits_s if is_soon else None
 
 
 def hold(channel: str, *, seconds: float, why: str) -> None:

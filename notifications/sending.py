@@ -151,6 +151,8 @@ def _send_batches(
             settled += batch.send()
         finally:
             spending.give_back(channel, booked - batch.handed)
+        if batch.is_early:
+            break  # its rows are due still: who claims them at once is refused at once
         course.rows = _rows(len(claimed.ids), time.monotonic() - started)
     return settled
 
@@ -206,6 +208,7 @@ class _Batch:
         self._critical = True
         self._asks = False  # whether who hears this is to say so
         self._held = False
+        self.is_early = False  # the account's rate allows the next one after this lease only
         self._open: list[Settlement] = []
         self._settled = 0
         self._last_settled = time.monotonic()
@@ -254,7 +257,8 @@ class _Batch:
             if self._must_end():
                 return
             wait_s = self._book(len(ids))
-            if time.monotonic() + wait_s > self._lease_ends:
+            if wait_s is None:
+                self.is_early = True
                 return
             _pause(wait_s)
             yield from self._group_of(self._admit(ids))
@@ -274,9 +278,14 @@ class _Batch:
             return self._channel.group
         return max(1, min(self._channel.group, int(self._channel.per_s * PACE_AHEAD_S)))
 
-    def _book(self, messages: int) -> float:
+    def _book(self, messages: int) -> float | None:
+        """Return how long to wait for the account's rate; None when the lease does not last so long."""
         rate = self._channel.per_s
-        return outbox.reserve(self._channel.name, rate, messages) if rate else 0.0
+        if not rate:
+            return 0.0
+        # After the wait the database is asked once more.
+        within_s = self._lease_ends - time.monotonic() - ASK_AGAIN_S
+        return outbox.reserve(self._channel.name, rate, messages, within_s=within_s)
 
     def _group_of(self, admitted: Sequence[Due]) -> Iterator[Recipient]:
         queue = deque(admitted)

@@ -10,12 +10,21 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from statuspage import supervisor
 from statuspage.supervisor import BASE_DIR, Supervisor, say
 
-# Nothing but what the demo itself sets may reach a real provider.
+# What the demo keeps of its environment. All else may lead to a real installation: its providers, mirrors, broker, keys.
+# DATABASE_URL stays, because statuspage.prepare refuses a database that is somebody's.
+KEPT = frozenset({
+    *("PATH", "HOME", "USER", "LANG", "LANGUAGE", "TZ", "TERM", "TMPDIR", "VIRTUAL_ENV"),
+    *("DATABASE_URL", "ALLOWED_HOSTS", "TRUSTED_PROXIES", "THEME_DIR", "LOG_LEVEL", "LOG_FORMAT"),
+    *("COMMIT_HINT", "DRILL_RECIPIENTS", "SHOW_TIME_TO_INFORM"),
+})  # fmt: skip
+KEPT_PREFIXES = ("LC_", "PYTHON", "LD_", "DYLD_", "XDG_")
+# What the demo sets for the stand-ins.
 PROVIDERS = ("TWILIO_", "X_", "FACEBOOK_", "EMAIL_")
 
 
@@ -24,28 +33,49 @@ def run(options: argparse.Namespace) -> int:
     data_dir = Path(os.environ.get("DATA_DIR") or "./var").resolve()
     if options.night:
         data_dir = data_dir / "night"
-        shutil.rmtree(data_dir, ignore_errors=True)
     house = Supervisor(data_dir)
     listener = _listener(options)
+    env = kept(os.environ)
     code = [0]
     with supervisor.running(house):
+        if options.night:
+            _empty(data_dir)
         started = time.monotonic()
-        facts = start(house, listener, dict(os.environ))
+        facts = start(house, listener, env)
         say(f"up after {time.monotonic() - started:.1f} s")
         _introduce(facts)
         if options.night:
-            threading.Thread(target=_night, args=(house, options.report, code), daemon=True).start()
+            threading.Thread(
+                target=_night, args=(house, env, options.report, code), daemon=True
+            ).start()
         print(f"ready {facts['page']}", flush=True)
         house.watch()
     return code[0]
+
+
+def kept(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what the demo may know of the environment that it was started in."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if name in KEPT or name.startswith(KEPT_PREFIXES)
+    }
+
+
+def _empty(folder: Path) -> None:
+    """Remove what an earlier night left; the lock is held."""
+    for left in folder.iterdir():
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        elif left.name != supervisor.LOCK:
+            left.unlink()
 
 
 def start(house: Supervisor, listener: socket.socket, env: dict[str, str]) -> dict[str, str]:
     """Start everything; return what demo.json holds, after writing it to DATA_DIR."""
     say("starting the Follow service, the stand-ins and the mailbox")
     site_url = f"http://{supervisor.address(listener)}"
-    env = {name: value for name, value in env.items() if not name.startswith(PROVIDERS)}
-    env |= {"DATA_DIR": str(house.data_dir), "SITE_URL": site_url, **_credentials()}
+    env = env | {"DATA_DIR": str(house.data_dir), "SITE_URL": site_url, **_credentials()}
     supervisor.start_broker(house, env)
     urls = _start_strangers(house, env)
     env |= {
@@ -156,9 +186,9 @@ def _write(path: Path, facts: dict[str, str]) -> None:
         json.dump(facts, file, indent=2)
 
 
-def _night(house: Supervisor, report: str | None, code: list[int]) -> None:
+def _night(house: Supervisor, env: Mapping[str, str], report: str | None, code: list[int]) -> None:
     """Play the night in a process of its own, then end the demo with its exit code."""
     command = [sys.executable, "-m", "demo.night", "--data", str(house.data_dir)]
     command += ["--report", str(Path(report).resolve())] if report else []
-    code[0] = subprocess.run(command, cwd=BASE_DIR, check=False).returncode
+    code[0] = subprocess.run(command, env=dict(env), cwd=BASE_DIR, check=False).returncode
     house.stopping = True

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import signal
@@ -32,6 +33,7 @@ RESTART_WAIT_S = (
 )  # between one start of a child that keeps dying and the next
 STEADY_S = 30.0  # a child that ran so long starts afresh
 LOG_BYTES_MAX = 20_000_000
+LOCK = "supervisor.lock"  # in DATA_DIR, with the process id of who holds it
 PR_SET_PDEATHSIG = 1  # prctl(2): the kernel ends a child whose parent died
 
 
@@ -51,6 +53,7 @@ class Child:
     started: float = 0.0
     failures: int = 0
     retry_at: float = 0.0
+    log_stuck: bool = False
 
 
 @dataclass
@@ -99,12 +102,11 @@ class Supervisor:
                 self._await_end(child, deadline)
 
     def _spawn(self, child: Child) -> None:
-        log = self._log(child.name)
-        child.process = subprocess.Popen(
-            child.command, env=dict(child.env), cwd=BASE_DIR, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            pass_fds=child.fds, start_new_session=True, preexec_fn=_die_with_parent,
-        )  # fmt: skip
-        log.close()
+        with self._log(child.name) as log:
+            child.process = subprocess.Popen(
+                child.command, env=dict(child.env), cwd=BASE_DIR, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                pass_fds=child.fds, start_new_session=True, preexec_fn=_die_with_parent,
+            )  # fmt: skip
         child.started = time.monotonic()
 
     def _look_after(self, child: Child) -> None:
@@ -116,14 +118,26 @@ class Supervisor:
                 child.failures = 0
             return
         if child.retry_at == 0.0:
-            wait_s = RESTART_WAIT_S[min(child.failures, len(RESTART_WAIT_S) - 1)]
-            child.failures, child.retry_at = child.failures + 1, now + wait_s
+            self._put_off(child)
             say(
                 f"{child.name} ended ({_ending(code)}); starting it again, see {self._log_path(child.name)}"
             )
         if now >= child.retry_at:
-            child.retry_at = 0.0
+            self._start_again(child)
+
+    def _put_off(self, child: Child) -> None:
+        wait_s = RESTART_WAIT_S[min(child.failures, len(RESTART_WAIT_S) - 1)]
+        child.failures, child.retry_at = child.failures + 1, time.monotonic() + wait_s
+
+    def _start_again(self, child: Child) -> None:
+        """Start it, or say why not and set the next try: a machine out of memory or processes may have some later."""
+        try:
             self._spawn(child)
+        except (OSError, subprocess.SubprocessError) as error:
+            self._put_off(child)
+            say(f"{child.name} cannot be started ({error}); trying again")
+        else:
+            child.retry_at = 0.0
 
     def _await_end(self, child: Child, deadline: float) -> None:
         process = child.process
@@ -148,12 +162,20 @@ class Supervisor:
     def _trim_logs(self) -> None:
         for child in self.children:
             path = self._log_path(child.name)
-            if path.exists() and path.stat().st_size > LOG_BYTES_MAX:
-                os.truncate(path, 0)  # children append, so they go on at the new end
+            try:
+                if path.exists() and path.stat().st_size > LOG_BYTES_MAX:
+                    os.truncate(path, 0)  # children append, so they go on at the new end
+                child.log_stuck = False
+            except OSError as error:
+                if not child.log_stuck:
+                    say(f"{path} cannot be cut ({error.strerror})")
+                child.log_stuck = True
 
 
 def say(sentence: str) -> None:
-    print(f"run: {sentence}", file=sys.stderr, flush=True)
+    """Tell the terminal; that it is gone, or its disk full, ends nothing."""
+    with contextlib.suppress(OSError):
+        print(f"run: {sentence}", file=sys.stderr, flush=True)
 
 
 def _ending(code: int) -> str:
@@ -191,7 +213,7 @@ def start_broker(house: Supervisor, env: dict[str, str]) -> None:
     binary = embedded.server_binary()
     if binary is None:
         raise CannotStart(
-            "no Valkey or Redis server: set REDIS_URL, or put redis-server on the PATH"
+            "no Valkey or Redis server: put redis-server on the PATH, or set REDIS_URL for ./run serve"
         )
     path = embedded.socket_path(house.data_dir)
     path.unlink(missing_ok=True)
@@ -302,20 +324,44 @@ def serve(options: argparse.Namespace) -> None:
 
 @contextlib.contextmanager
 def running(house: Supervisor) -> Iterator[None]:
-    """Stop everything when the block ends, by SIGTERM, Ctrl-C or failure."""
+    """Hold DATA_DIR, and stop everything when the block ends, by SIGTERM, Ctrl-C or failure."""
 
     def stop(*_: object) -> None:
         house.stopping = True
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    with _alone_in(house.data_dir):
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+        try:
+            yield
+        except KeyboardInterrupt:
+            pass
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            house.stop()
+
+
+@contextlib.contextmanager
+def _alone_in(data_dir: Path) -> Iterator[None]:
+    """Hold DATA_DIR until the block or this process ends, however it does. Raises CannotStart."""
     try:
-        house.data_dir.mkdir(parents=True, exist_ok=True)
+        data_dir.mkdir(parents=True, exist_ok=True)
+        lock = (data_dir / LOCK).open("a+", encoding="utf-8")
+    except OSError as error:
+        raise CannotStart(
+            f"DATA_DIR {data_dir} cannot be written ({error.strerror}); name a folder of yours"
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            raise CannotStart(
+                f"DATA_DIR {data_dir} is in use by process {lock.read()}; stop it, or name another folder"
+            ) from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
         yield
-    except KeyboardInterrupt:
-        pass
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        house.stop()

@@ -600,10 +600,3 @@ def test_after_five_unknowns_it_stays_unknown() -> None:
         unknown = Settlement(delivery, channels.unknown("timeout"), SOON)
         outbox.settle([unknown], lease=claimed.lease, provider="test", critical=True)
     assert Delivery.objects.get().state == "unknown"
-
-
-def test_a_rate_is_kept_by_all_workers_together() -> None:
-    first = outbox.reserve("a test of rates"[:16], 10.0, 20)
-    second = outbox.reserve("a test of rates"[:16], 10.0, 20)
-    assert first == pytest.approx(0, abs=0.2)
-    assert second == pytest.approx(2.0, abs=0.5)

@@ -1,5 +1,7 @@
 """The processes of `./run demo`: restarted when they die, all gone at the end, whatever ends it."""
 
+import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import pytest
 
 from benchmarks import accept_night, stage
 from benchmarks.stage import Stage
+from statuspage import embedded
 
 pytestmark = pytest.mark.slow
 
@@ -42,3 +45,29 @@ def test_a_taken_port_is_said_in_one_sentence(demo: Stage) -> None:
     assert str(refused.value) == (
         f"run: port {port} on 127.0.0.1 cannot be used (Address already in use); choose one with --port"
     )
+
+
+def test_a_second_one_in_its_folder_is_refused_and_harms_nothing(
+    demo: Stage, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "statuspage", "serve", "--port", "0"]
+    with (
+        pytest.raises(stage.NotStarted) as refused,
+        stage.running(command=command, data_dir=tmp_path),
+    ):
+        pass
+    assert str(refused.value) == (
+        f"run: DATA_DIR {tmp_path} is in use by process {demo.process.pid}; stop it, or name another folder"
+    )
+    with socket.socket(socket.AF_UNIX) as client:
+        assert client.connect_ex(str(embedded.socket_path(tmp_path))) == 0
+
+
+def test_a_demo_starts_again_where_one_was_killed(demo: Stage, tmp_path: Path) -> None:
+    demo.process.kill()
+    demo.process.wait()
+    with stage.running(data_dir=tmp_path) as again:
+        house = again.house
+        assert (
+            house.get(f"{house.facts['page']}api/v2/status.json")["page"]["name"] == "Follow status"
+        )
