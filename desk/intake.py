@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from desk.models import FINGERPRINT_CHARS_MAX, AlertRule, IntakeAlert
 from incidents import reads, services
 from incidents.lifecycle import OPEN, CallReason, ComponentStatus, Impact, Status
-from incidents.models import NAME_CHARS_MAX, Incident, Page
+from incidents.models import NAME_CHARS_MAX, Incident, Page, Update
 from probes import verdict
 from probes.verdict import Publish
 
@@ -117,12 +118,42 @@ def _over(incident: Incident, now: datetime) -> None:
     if incident.status not in OPEN:
         return
     said: dict[str, Any] = {"status": Status.RESOLVED, "body": OVER, "actor": ACTOR, "now": now}
-    if incident.source.get("publish") != Publish.AUTO:
-        services.draft_update(incident, publish_at=None, **said)
-    elif incident.person_posted:
-        services.draft_update(incident, publish_at=now + AMONG_PEOPLE, **said)
-    else:
+    is_auto = incident.source.get("publish") == Publish.AUTO
+    if is_auto and not incident.person_posted:
         services.publish_update(incident, automatic=True, **said)
+    elif not _is_unwanted(incident):
+        due = now + AMONG_PEOPLE if is_auto else None
+        services.draft_update(incident, publish_at=due, **said)
+
+
+def _is_unwanted(incident: Incident) -> bool:
+    """Say whether a person vetoed the all-clear; that holds until the machine has said something newer."""
+    said = incident.updates.filter(automatic=True, number__isnull=False)
+    since = said.order_by("-number").values_list("published_at", flat=True).first()
+    vetoed = incident.updates.filter(
+        automatic=True, number__isnull=True, status=Status.RESOLVED, vetoed_at__isnull=False
+    )
+    if since is not None:
+        vetoed = vetoed.filter(vetoed_at__gte=since)
+    return vetoed.exclude(uid__in=services.taken_back(incident)).exists()
+
+
+def _waiting(incident: Incident) -> QuerySet[Update]:
+    """Return the machine's follow-ups that neither went out nor were vetoed."""
+    return incident.updates.filter(automatic=True, number__isnull=True, vetoed_at__isnull=True)
+
+
+def _troubles(draft: Update) -> dict[str, ComponentStatus]:
+    """Return how a follow-up says the components (uids) are that do not work as they should."""
+    states = {row["code"]: ComponentStatus(row["new_status"]) for row in draft.changes}
+    return {uid: state for uid, state in states.items() if state is not ComponentStatus.OPERATIONAL}
+
+
+def _withdraw_all_clears(incident: Incident, now: datetime) -> None:
+    """It is not over after all: what was drafted of that must not go out."""
+    for draft in _waiting(incident).filter(status__in=(Status.MONITORING, Status.RESOLVED)):
+        if not _troubles(draft):
+            services.veto(draft, actor=ACTOR, now=now)
 
 
 def _act(
@@ -195,7 +226,9 @@ def _draft(page: Page, rule: AlertRule, alerts: Sequence[Alert], now: datetime) 
         services.add_to_draft(
             there, components={rule.component: status}, publish_at=earliest, now=now
         )
-    elif not there.affected.filter(component=rule.component).exists():
+        return there
+    _withdraw_all_clears(there, now)
+    if not there.affected.filter(component=rule.component).exists():
         services.draft_update(
             there, status=Status(there.status), body=_body(rule, alerts[0]), components={rule.component: status},
             publish_at=deadline, actor=ACTOR, now=now,
@@ -219,6 +252,7 @@ def _again(
         return back
     if back.status != Status.RESOLVED or rule.publish != Publish.AUTO:
         return None
+    _withdraw_all_clears(back, now)
     services.reopen(
         back, body=_body(rule, alerts[0]), components={rule.component: _status(rule)}, automatic=True, actor=ACTOR, now=now
     )  # fmt: skip

@@ -49,6 +49,7 @@ Translated = Mapping[str, Mapping[str, str]]  # language -> name, body, what_to_
 UNTRANSLATED: Translated = {}
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})?")
 LANGUAGES_MAX = 20
+MACHINES = ("clock", "intake", "probes")  # the actors of our own: their veto is no person's
 
 
 @transaction.atomic
@@ -377,6 +378,14 @@ def veto(draft: Incident | Update, *, actor: str, now: datetime) -> None:
     type(row).objects.filter(pk=row.pk).update(vetoed_at=now, updated_at=now)
     audit(actor=actor, action="veto", subject=row.uid, now=now)
     doorbell.ring_on_commit("veto")
+
+
+def taken_back(incident: Incident) -> list[str]:
+    """Return the follow-ups (uids) that a machine withdrew; what a person vetoed is not among them."""
+    vetoed = incident.updates.filter(automatic=True, vetoed_at__isnull=False)
+    uids = list(vetoed.values_list("uid", flat=True))
+    ours = AuditEntry.objects.filter(subject__in=uids, action="veto", actor__in=MACHINES)
+    return list(ours.values_list("subject", flat=True))
 
 
 @transaction.atomic

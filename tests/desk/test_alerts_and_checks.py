@@ -6,7 +6,7 @@ from desk import intake
 from desk.models import AlertRule
 from incidents import services
 from incidents.lifecycle import ComponentStatus, Status
-from incidents.models import Incident
+from incidents.models import Incident, Update
 from tests.probes.test_services import World, build_world
 
 pytestmark = pytest.mark.django_db
@@ -126,3 +126,61 @@ def test_what_an_alert_drafted_in_a_monitored_incident_goes_out(world: World) ->
     world.runs(4)
 
     assert world.component("login").status == ComponentStatus.MAJOR_OUTAGE
+
+
+def person_posts(world: World) -> None:
+    services.publish_update(
+        Incident.objects.get(),
+        status=Status.IDENTIFIED,
+        body="We know.",
+        actor="ann",
+        now=world.now,
+    )
+
+
+def pass_by(world: World, seconds: float) -> None:
+    world.wait(seconds)
+    world.tick()
+
+
+def all_clears(world: World) -> list[tuple[str, bool]]:
+    return [each for each in world.said() if each[0] == "resolved"]
+
+
+def test_an_alert_that_fires_again_takes_back_the_drafted_all_clear(world: World) -> None:
+    alert(world, "follow")
+    person_posts(world)
+    alert(world, "follow", is_over=True)
+    pass_by(world, 60)
+    alert(world, "follow")
+    pass_by(world, 300)
+    assert all_clears(world) == [("resolved", False)]
+
+    alert(world, "follow", is_over=True)
+    pass_by(world, 300)
+    assert all_clears(world) == [("resolved", False), ("resolved", True)]
+
+
+def test_an_all_clear_that_waits_is_taken_back_when_the_incident_is_reopened(world: World) -> None:
+    alert(world, "follow")
+    person_posts(world)
+    alert(world, "follow", is_over=True)
+    services.publish_update(
+        Incident.objects.get(), status=Status.RESOLVED, body="Over.", actor="ann", now=world.now
+    )
+    pass_by(world, 60)
+    alert(world, "follow")
+    pass_by(world, 300)
+    assert Incident.objects.get().status == Status.INVESTIGATING
+
+
+def test_an_all_clear_that_a_person_vetoed_is_not_drafted_again(world: World) -> None:
+    alert(world, "follow")
+    person_posts(world)
+    alert(world, "follow", is_over=True)
+    services.veto(Update.objects.get(status="resolved"), actor="ann", now=world.now)
+    pass_by(world, 60)
+    alert(world, "follow")
+    alert(world, "follow", is_over=True)
+    pass_by(world, 300)
+    assert all_clears(world) == [("resolved", False)]
