@@ -12,8 +12,8 @@ from django.db.models import QuerySet
 
 from desk.models import FINGERPRINT_CHARS_MAX, AlertRule, IntakeAlert
 from incidents import reads, services
-from incidents.lifecycle import OPEN, CallReason, ComponentStatus, Impact, Status
-from incidents.models import NAME_CHARS_MAX, Incident, Page, Update
+from incidents.lifecycle import OPEN, CallReason, ComponentStatus, Impact, Status, worst
+from incidents.models import NAME_CHARS_MAX, Component, Incident, Page, Update
 from probes import verdict
 from probes.verdict import Publish
 
@@ -222,18 +222,49 @@ def _draft(page: Page, rule: AlertRule, alerts: Sequence[Alert], now: datetime) 
             page, rule, alerts[0], status=status, deadline=deadline, now=now
         )
     if there.published_at is None:
-        earliest = min((at for at in (there.publish_at, deadline) if at), default=None)
-        services.add_to_draft(
-            there, components={rule.component: status}, publish_at=earliest, now=now
-        )
+        _widen(there, rule, alerts[0], deadline=deadline, now=now)
         return there
     _withdraw_all_clears(there, now)
-    if not there.affected.filter(component=rule.component).exists():
+    if _is_news(there, rule.component, status, deadline):
         services.draft_update(
             there, status=Status(there.status), body=_body(rule, alerts[0]), components={rule.component: status},
             publish_at=deadline, actor=ACTOR, now=now,
         )  # fmt: skip
     return there
+
+
+def _widen(
+    draft: Incident, rule: AlertRule, alert: Alert, *, deadline: datetime | None, now: datetime
+) -> None:
+    """Add an alert to a draft: the earliest deadline, the words of the gravest."""
+    status = _status(rule)
+    said = {row.component_id: ComponentStatus(row.status) for row in draft.affected.all()}
+    there = said.get(rule.component.pk, ComponentStatus.OPERATIONAL)
+    words: dict[str, Any] = {}
+    if _is_worse(status, worst(said.values())):
+        words = _words(rule, alert, deadline or now) | {
+            "impact_override": rule.template.impact if rule.template else "",
+            "source": draft.source | _origin(rule, alert),
+        }
+    earliest = min((at for at in (draft.publish_at, deadline) if at), default=None)
+    services.add_to_draft(
+        draft, components={rule.component: worst([there, status])}, publish_at=earliest, now=now, **words
+    )  # fmt: skip
+
+
+def _is_news(
+    incident: Incident, component: Component, status: ComponentStatus, deadline: datetime | None
+) -> bool:
+    """Say whether neither what is out nor what goes out no later tells as much of the component."""
+    said = [ComponentStatus(row.status) for row in incident.affected.filter(component=component)]
+    for draft in _waiting(incident):
+        if deadline is None or (draft.publish_at and draft.publish_at <= deadline):
+            said.append(_troubles(draft).get(component.uid, ComponentStatus.OPERATIONAL))
+    return _is_worse(status, worst(said))
+
+
+def _is_worse(new: ComponentStatus, old: ComponentStatus) -> bool:
+    return new != old and worst([new, old]) == new
 
 
 def _again(
@@ -249,6 +280,8 @@ def _again(
         return None
     if back.published_at is None:
         services.revive(back, publish_at=deadline, actor=ACTOR, now=now)
+        back.refresh_from_db()
+        _widen(back, rule, alerts[0], deadline=deadline, now=now)
         return back
     if back.status != Status.RESOLVED or rule.publish != Publish.AUTO:
         return None
@@ -269,29 +302,36 @@ def _new_draft(
     now: datetime,
 ) -> Incident:
     template = rule.template
-    promise_s = template.next_update_in_s if template else None
     return services.declare(
         page=page,
-        name=template.name if template else f"{rule.component.name}: something is wrong",
-        body=_body(rule, alert),
-        what_to_do=template.what_to_do if template else "",
-        translations=template.translations if template else {},
         components={rule.component: status},
         impact=Impact(template.impact) if template and template.impact else None,
-        template=template,
         published=False,
         publish_at=deadline,
-        next_update_by=(deadline or now) + timedelta(seconds=promise_s) if promise_s else None,
         automatic=True,
-        source={
-            "from": ACTOR,
-            "rule": rule.position,
-            "publish": rule.publish,
-            "labels": dict(alert.labels),
-        },
+        source={"from": ACTOR, **_origin(rule, alert)},
         actor=ACTOR,
         now=now,
+        **_words(rule, alert, deadline or now),
     )
+
+
+def _words(rule: AlertRule, alert: Alert, at: datetime) -> dict[str, Any]:
+    """Return what a draft says by this rule when it goes out at this time."""
+    template = rule.template
+    promise_s = template.next_update_in_s if template else None
+    return {
+        "name": template.name if template else f"{rule.component.name}: something is wrong",
+        "body": _body(rule, alert),
+        "what_to_do": template.what_to_do if template else "",
+        "translations": template.translations if template else {},
+        "template": template,
+        "next_update_by": at + timedelta(seconds=promise_s) if promise_s else None,
+    }
+
+
+def _origin(rule: AlertRule, alert: Alert) -> dict[str, Any]:
+    return {"rule": rule.position, "publish": rule.publish, "labels": dict(alert.labels)}
 
 
 def _body(rule: AlertRule, alert: Alert) -> str:
