@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from desk.models import FINGERPRINT_CHARS_MAX, AlertRule, IntakeAlert
 from incidents import reads, services
 from incidents.lifecycle import OPEN, CallReason, ComponentStatus, Impact, Status, worst
-from incidents.models import NAME_CHARS_MAX, Component, Incident, Page, Update
+from incidents.models import NAME_CHARS_MAX, AuditEntry, Component, Incident, Page, Update
 from probes import verdict
 from probes.verdict import Publish
 
@@ -67,8 +67,7 @@ def take_in(alerts: Sequence[Alert], *, now: datetime) -> int:
     by_rule: dict[AlertRule | None, list[Alert]] = {}
     rules = list(AlertRule.objects.select_related("component", "template"))
     for alert in new:
-        fitting = next((rule for rule in rules if _fits(rule, alert)), None)
-        by_rule.setdefault(fitting, []).append(alert)
+        by_rule.setdefault(_rule_for(rules, alert.labels), []).append(alert)
     for rule, of_rule in by_rule.items():
         incident = _act(page, rule, of_rule, now)
         IntakeAlert.objects.bulk_create(
@@ -94,13 +93,46 @@ def _open(given: Mapping[tuple[str, str], Alert]) -> dict[tuple[str, str], Intak
 
 
 def _end(rows: Sequence[IntakeAlert], now: datetime) -> None:
-    """Note the ends; an incident whose alerts are all over does not go out any more, or is over too."""
+    """Note the ends; what is over and was not said is not; an incident whose alerts are all over is over too."""
     IntakeAlert.objects.filter(pk__in=[row.pk for row in rows]).update(ended_at=now)
     touched = {row.incident_id: row.incident for row in rows if row.incident}
     for incident in touched.values():
+        if incident.published_at:
+            _withdraw_passed(incident, now)
         ours = incident.source.get("from") == ACTOR and not incident.vetoed_at
         if ours and not incident.alerts.filter(ended_at__isnull=True).exists():
             _over(incident, now)
+
+
+def _withdraw_passed(incident: Incident, now: datetime) -> None:
+    """Take back what we drafted of trouble that no alert tells of any more, unless a check sees it."""
+    waiting = list(_waiting(incident))
+    if not waiting:
+        return
+    entries = AuditEntry.objects.filter(
+        subject=incident.uid, action="draft_update", actor=ACTOR, after__has_key="update"
+    )
+    ours = {entry.after["update"] for entry in entries}
+    told = _told_by_alerts(incident)
+    failing = incident.verdicts.filter(clean_since__isnull=True)
+    seen = set(failing.values_list("component__uid", flat=True))
+    for draft in (draft for draft in waiting if draft.uid in ours):
+        troubles = _troubles(draft).items()
+        passed = [uid for uid, state in troubles if _is_worse(state, worst(told.get(uid, ())))]
+        if passed and not seen.intersection(passed):
+            services.veto(draft, actor=ACTOR, now=now)
+
+
+def _told_by_alerts(incident: Incident) -> dict[str, set[ComponentStatus]]:
+    """Return how the components (uids) are by the incident's alerts that are not over."""
+    rules = list(AlertRule.objects.select_related("component", "template"))
+    told: dict[str, set[ComponentStatus]] = {}
+    still = incident.alerts.filter(ended_at__isnull=True).values_list("labels", flat=True)
+    for labels in still:
+        rule = _rule_for(rules, labels)
+        if rule:
+            told.setdefault(rule.component.uid, set()).add(_status(rule))
+    return told
 
 
 def _over(incident: Incident, now: datetime) -> None:
@@ -200,8 +232,13 @@ def _text(alerts: Sequence[Alert]) -> str:
     return "\n".join([*said[:LISTED_MAX], *([f"and {more:,} more alerts"] if more > 0 else [])])
 
 
-def _fits(rule: AlertRule, alert: Alert) -> bool:
-    return all(alert.labels.get(name) == value for name, value in rule.match.items())
+def _rule_for(rules: Sequence[AlertRule], labels: Mapping[str, str]) -> AlertRule | None:
+    """Return the first rule that fits."""
+    return next((rule for rule in rules if _fits(rule, labels)), None)
+
+
+def _fits(rule: AlertRule, labels: Mapping[str, str]) -> bool:
+    return all(labels.get(name) == value for name, value in rule.match.items())
 
 
 def _draft(page: Page, rule: AlertRule, alerts: Sequence[Alert], now: datetime) -> Incident:

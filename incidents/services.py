@@ -326,7 +326,13 @@ def draft_update(
         updated_at=now,
         display_at=now,
     )
-    audit(actor=actor, action="draft_update", subject=incident.uid, after={"body": body}, now=now)
+    audit(
+        actor=actor,
+        action="draft_update",
+        subject=incident.uid,
+        after={"body": body, "update": update.uid},
+        now=now,
+    )
     doorbell.ring_on_commit("draft")
     return update
 

@@ -264,3 +264,46 @@ def test_further_alerts_of_one_rule_are_one_follow_up(world: World) -> None:
     take_in(world, "one")
     take_in(world, "two")
     assert world.said() == [("investigating", True), ("investigating", False)]
+
+
+# ---- what ends before it was said ----------------------------------------------------------
+
+
+def test_a_further_component_whose_alert_ended_before_it_was_said_is_not_said(world: World) -> None:
+    alert(world, "follow")
+    alert(world, "login", veto_s=120)
+    alert(world, "login", is_over=True)
+    pass_by(world, 120)
+    assert world.said() == [("investigating", True), ("investigating", False)]
+    assert world.component("login").status == ComponentStatus.OPERATIONAL
+
+
+def test_a_worse_status_whose_alert_ended_before_it_was_said_is_not_said(world: World) -> None:
+    two_rules(world, veto_s=120)
+    take_in(world, "warning")
+    pass_by(world, 120)
+    take_in(world, "critical")
+    take_in(world, "critical", is_over=True)
+    pass_by(world, 120)
+    assert world.component("follow").status == ComponentStatus.DEGRADED_PERFORMANCE
+
+
+def test_a_further_component_is_said_while_one_of_its_alerts_lasts(world: World) -> None:
+    alert(world, "follow")
+    AlertRule.objects.create(
+        position=9, match={}, component=world.component("login"), publish="auto", veto_s=120
+    )
+    take_in(world, "one", "two")
+    take_in(world, "one", is_over=True)
+    pass_by(world, 120)
+    assert world.component("login").status == ComponentStatus.MAJOR_OUTAGE
+
+
+def test_an_alert_that_ends_takes_back_nothing_that_a_check_sees(world: World) -> None:
+    alert(world, "follow")
+    world.policy("login", "outage", publish="auto", veto_s=120)
+    alert(world, "login", veto_s=120)
+    world.runs(2, login="fail")
+    alert(world, "login", is_over=True)
+    world.runs(5, login="fail")
+    assert world.component("login").status == ComponentStatus.MAJOR_OUTAGE
