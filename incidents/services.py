@@ -363,8 +363,29 @@ def publish_drafted_update(
         for row in update.changes
         if row["code"] in by_uid
     }
+    if not by_person:
+        states = _not_lowered(incident, update, states)
     _publish(incident, update, components=states, actor=actor, now=now)
     return update
+
+
+def _not_lowered(
+    incident: Incident, draft: Update, states: Components
+) -> dict[Component, ComponentStatus]:
+    """Return the states, for a component of which the public was told since the draft the graver one.
+
+    An all-clear stays what it is: whoever saw the trouble again withdraws it.
+    """
+    later = incident.updates.filter(number__isnull=False, published_at__gte=draft.created_at)
+    told = {row["code"] for update in later for row in update.changes}
+    now = {row.component_id: ComponentStatus(row.status) for row in incident.affected.all()}
+    is_all_clear = draft.status in (Status.MONITORING, *FINAL)
+    return {
+        component: state
+        if component.uid not in told or (is_all_clear and state is ComponentStatus.OPERATIONAL)
+        else worst([state, now.get(component.pk, state)])
+        for component, state in states.items()
+    }
 
 
 @transaction.atomic
