@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from desk.models import FINGERPRINT_CHARS_MAX, AlertRule, IntakeAlert
 from incidents import reads, services
-from incidents.lifecycle import OPEN, CallReason, ComponentStatus, Impact, Status
-from incidents.models import NAME_CHARS_MAX, Incident, Page
+from incidents.lifecycle import OPEN, CallReason, ComponentStatus, Impact, Status, worst
+from incidents.models import NAME_CHARS_MAX, AuditEntry, Component, Incident, Page, Update
 from probes import verdict
 from probes.verdict import Publish
 
@@ -66,8 +67,7 @@ def take_in(alerts: Sequence[Alert], *, now: datetime) -> int:
     by_rule: dict[AlertRule | None, list[Alert]] = {}
     rules = list(AlertRule.objects.select_related("component", "template"))
     for alert in new:
-        fitting = next((rule for rule in rules if _fits(rule, alert)), None)
-        by_rule.setdefault(fitting, []).append(alert)
+        by_rule.setdefault(_rule_for(rules, alert.labels), []).append(alert)
     for rule, of_rule in by_rule.items():
         incident = _act(page, rule, of_rule, now)
         IntakeAlert.objects.bulk_create(
@@ -93,13 +93,46 @@ def _open(given: Mapping[tuple[str, str], Alert]) -> dict[tuple[str, str], Intak
 
 
 def _end(rows: Sequence[IntakeAlert], now: datetime) -> None:
-    """Note the ends; an incident whose alerts are all over does not go out any more, or is over too."""
+    """Note the ends; what is over and was not said is not; an incident whose alerts are all over is over too."""
     IntakeAlert.objects.filter(pk__in=[row.pk for row in rows]).update(ended_at=now)
     touched = {row.incident_id: row.incident for row in rows if row.incident}
     for incident in touched.values():
+        if incident.published_at:
+            _withdraw_passed(incident, now)
         ours = incident.source.get("from") == ACTOR and not incident.vetoed_at
         if ours and not incident.alerts.filter(ended_at__isnull=True).exists():
             _over(incident, now)
+
+
+def _withdraw_passed(incident: Incident, now: datetime) -> None:
+    """Take back what we drafted of trouble that no alert tells of any more, unless a check sees it."""
+    waiting = list(_waiting(incident))
+    if not waiting:
+        return
+    entries = AuditEntry.objects.filter(
+        subject=incident.uid, action="draft_update", actor=ACTOR, after__has_key="update"
+    )
+    ours = {entry.after["update"] for entry in entries}
+    told = _told_by_alerts(incident)
+    failing = incident.verdicts.filter(clean_since__isnull=True)
+    seen = set(failing.values_list("component__uid", flat=True))
+    for draft in (draft for draft in waiting if draft.uid in ours):
+        troubles = _troubles(draft).items()
+        passed = [uid for uid, state in troubles if _is_worse(state, worst(told.get(uid, ())))]
+        if passed and not seen.intersection(passed):
+            services.veto(draft, actor=ACTOR, now=now)
+
+
+def _told_by_alerts(incident: Incident) -> dict[str, set[ComponentStatus]]:
+    """Return how the components (uids) are by the incident's alerts that are not over."""
+    rules = list(AlertRule.objects.select_related("component", "template"))
+    told: dict[str, set[ComponentStatus]] = {}
+    still = incident.alerts.filter(ended_at__isnull=True).values_list("labels", flat=True)
+    for labels in still:
+        rule = _rule_for(rules, labels)
+        if rule:
+            told.setdefault(rule.component.uid, set()).add(_status(rule))
+    return told
 
 
 def _over(incident: Incident, now: datetime) -> None:
@@ -117,12 +150,42 @@ def _over(incident: Incident, now: datetime) -> None:
     if incident.status not in OPEN:
         return
     said: dict[str, Any] = {"status": Status.RESOLVED, "body": OVER, "actor": ACTOR, "now": now}
-    if incident.source.get("publish") != Publish.AUTO:
-        services.draft_update(incident, publish_at=None, **said)
-    elif incident.person_posted:
-        services.draft_update(incident, publish_at=now + AMONG_PEOPLE, **said)
-    else:
+    is_auto = incident.source.get("publish") == Publish.AUTO
+    if is_auto and not incident.person_posted:
         services.publish_update(incident, automatic=True, **said)
+    elif not _is_unwanted(incident):
+        due = now + AMONG_PEOPLE if is_auto else None
+        services.draft_update(incident, publish_at=due, **said)
+
+
+def _is_unwanted(incident: Incident) -> bool:
+    """Say whether a person vetoed the all-clear; that holds until the machine has said something newer."""
+    said = incident.updates.filter(automatic=True, number__isnull=False)
+    since = said.order_by("-number").values_list("published_at", flat=True).first()
+    vetoed = incident.updates.filter(
+        automatic=True, number__isnull=True, status=Status.RESOLVED, vetoed_at__isnull=False
+    )
+    if since is not None:
+        vetoed = vetoed.filter(vetoed_at__gte=since)
+    return vetoed.exclude(uid__in=services.taken_back(incident)).exists()
+
+
+def _waiting(incident: Incident) -> QuerySet[Update]:
+    """Return the machine's follow-ups that neither went out nor were vetoed."""
+    return incident.updates.filter(automatic=True, number__isnull=True, vetoed_at__isnull=True)
+
+
+def _troubles(draft: Update) -> dict[str, ComponentStatus]:
+    """Return how a follow-up says the components (uids) are that do not work as they should."""
+    states = {row["code"]: ComponentStatus(row["new_status"]) for row in draft.changes}
+    return {uid: state for uid, state in states.items() if state is not ComponentStatus.OPERATIONAL}
+
+
+def _withdraw_all_clears(incident: Incident, now: datetime) -> None:
+    """It is not over after all: what was drafted of that must not go out."""
+    for draft in _waiting(incident).filter(status__in=(Status.MONITORING, Status.RESOLVED)):
+        if not _troubles(draft):
+            services.veto(draft, actor=ACTOR, now=now)
 
 
 def _act(
@@ -169,8 +232,13 @@ def _text(alerts: Sequence[Alert]) -> str:
     return "\n".join([*said[:LISTED_MAX], *([f"and {more:,} more alerts"] if more > 0 else [])])
 
 
-def _fits(rule: AlertRule, alert: Alert) -> bool:
-    return all(alert.labels.get(name) == value for name, value in rule.match.items())
+def _rule_for(rules: Sequence[AlertRule], labels: Mapping[str, str]) -> AlertRule | None:
+    """Return the first rule that fits."""
+    return next((rule for rule in rules if _fits(rule, labels)), None)
+
+
+def _fits(rule: AlertRule, labels: Mapping[str, str]) -> bool:
+    return all(labels.get(name) == value for name, value in rule.match.items())
 
 
 def _draft(page: Page, rule: AlertRule, alerts: Sequence[Alert], now: datetime) -> Incident:
@@ -191,16 +259,49 @@ def _draft(page: Page, rule: AlertRule, alerts: Sequence[Alert], now: datetime) 
             page, rule, alerts[0], status=status, deadline=deadline, now=now
         )
     if there.published_at is None:
-        earliest = min((at for at in (there.publish_at, deadline) if at), default=None)
-        services.add_to_draft(
-            there, components={rule.component: status}, publish_at=earliest, now=now
-        )
-    elif not there.affected.filter(component=rule.component).exists():
+        _widen(there, rule, alerts[0], deadline=deadline, now=now)
+        return there
+    _withdraw_all_clears(there, now)
+    if _is_news(there, rule.component, status, deadline):
         services.draft_update(
             there, status=Status(there.status), body=_body(rule, alerts[0]), components={rule.component: status},
             publish_at=deadline, actor=ACTOR, now=now,
         )  # fmt: skip
     return there
+
+
+def _widen(
+    draft: Incident, rule: AlertRule, alert: Alert, *, deadline: datetime | None, now: datetime
+) -> None:
+    """Add an alert to a draft: the earliest deadline, the words of the gravest."""
+    status = _status(rule)
+    said = {row.component_id: ComponentStatus(row.status) for row in draft.affected.all()}
+    there = said.get(rule.component.pk, ComponentStatus.OPERATIONAL)
+    words: dict[str, Any] = {}
+    if _is_worse(status, worst(said.values())):
+        words = _words(rule, alert, deadline or now) | {
+            "impact_override": rule.template.impact if rule.template else "",
+            "source": draft.source | _origin(rule, alert),
+        }
+    earliest = min((at for at in (draft.publish_at, deadline) if at), default=None)
+    services.add_to_draft(
+        draft, components={rule.component: worst([there, status])}, publish_at=earliest, now=now, **words
+    )  # fmt: skip
+
+
+def _is_news(
+    incident: Incident, component: Component, status: ComponentStatus, deadline: datetime | None
+) -> bool:
+    """Say whether neither what is out nor what goes out no later tells as much of the component."""
+    said = [ComponentStatus(row.status) for row in incident.affected.filter(component=component)]
+    for draft in _waiting(incident):
+        if deadline is None or (draft.publish_at and draft.publish_at <= deadline):
+            said.append(_troubles(draft).get(component.uid, ComponentStatus.OPERATIONAL))
+    return _is_worse(status, worst(said))
+
+
+def _is_worse(new: ComponentStatus, old: ComponentStatus) -> bool:
+    return new != old and worst([new, old]) == new
 
 
 def _again(
@@ -216,9 +317,12 @@ def _again(
         return None
     if back.published_at is None:
         services.revive(back, publish_at=deadline, actor=ACTOR, now=now)
+        back.refresh_from_db()
+        _widen(back, rule, alerts[0], deadline=deadline, now=now)
         return back
     if back.status != Status.RESOLVED or rule.publish != Publish.AUTO:
         return None
+    _withdraw_all_clears(back, now)
     services.reopen(
         back, body=_body(rule, alerts[0]), components={rule.component: _status(rule)}, automatic=True, actor=ACTOR, now=now
     )  # fmt: skip
@@ -235,29 +339,36 @@ def _new_draft(
     now: datetime,
 ) -> Incident:
     template = rule.template
-    promise_s = template.next_update_in_s if template else None
     return services.declare(
         page=page,
-        name=template.name if template else f"{rule.component.name}: something is wrong",
-        body=_body(rule, alert),
-        what_to_do=template.what_to_do if template else "",
-        translations=template.translations if template else {},
         components={rule.component: status},
         impact=Impact(template.impact) if template and template.impact else None,
-        template=template,
         published=False,
         publish_at=deadline,
-        next_update_by=(deadline or now) + timedelta(seconds=promise_s) if promise_s else None,
         automatic=True,
-        source={
-            "from": ACTOR,
-            "rule": rule.position,
-            "publish": rule.publish,
-            "labels": dict(alert.labels),
-        },
+        source={"from": ACTOR, **_origin(rule, alert)},
         actor=ACTOR,
         now=now,
+        **_words(rule, alert, deadline or now),
     )
+
+
+def _words(rule: AlertRule, alert: Alert, at: datetime) -> dict[str, Any]:
+    """Return what a draft says by this rule when it goes out at this time."""
+    template = rule.template
+    promise_s = template.next_update_in_s if template else None
+    return {
+        "name": template.name if template else f"{rule.component.name}: something is wrong",
+        "body": _body(rule, alert),
+        "what_to_do": template.what_to_do if template else "",
+        "translations": template.translations if template else {},
+        "template": template,
+        "next_update_by": at + timedelta(seconds=promise_s) if promise_s else None,
+    }
+
+
+def _origin(rule: AlertRule, alert: Alert) -> dict[str, Any]:
+    return {"rule": rule.position, "publish": rule.publish, "labels": dict(alert.labels)}
 
 
 def _body(rule: AlertRule, alert: Alert) -> str:

@@ -172,6 +172,7 @@ def take_incidents(
     An incident that was declared here, or that somebody spoke in here, is left alone. Without
     `with_history` the past of the components stays as it is.
     """
+    services.lock_page(page.pk)
     taken = Taken()
     uids = [each.uid for each in incidents]
     there = {row.uid: row for row in Incident.objects.filter(uid__in=uids)}

@@ -50,6 +50,7 @@ Translated = Mapping[str, Mapping[str, str]]  # language -> name, body, what_to_
 UNTRANSLATED: Translated = {}
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})?")
 LANGUAGES_MAX = 20
+MACHINES = ("clock", "intake", "probes")  # the actors of our own: their veto is no person's
 
 
 @transaction.atomic
@@ -326,7 +327,13 @@ def draft_update(
         updated_at=now,
         display_at=now,
     )
-    audit(actor=actor, action="draft_update", subject=incident.uid, after={"body": body}, now=now)
+    audit(
+        actor=actor,
+        action="draft_update",
+        subject=incident.uid,
+        after={"body": body, "update": update.uid},
+        now=now,
+    )
     doorbell.ring_on_commit("draft")
     return update
 
@@ -357,8 +364,29 @@ def publish_drafted_update(
         for row in update.changes
         if row["code"] in by_uid
     }
+    if not by_person:
+        states = _not_lowered(incident, update, states)
     _publish(incident, update, components=states, actor=actor, now=now)
     return update
+
+
+def _not_lowered(
+    incident: Incident, draft: Update, states: Components
+) -> dict[Component, ComponentStatus]:
+    """Return the states, for a component of which the public was told since the draft the graver one.
+
+    An all-clear stays what it is: whoever saw the trouble again withdraws it.
+    """
+    later = incident.updates.filter(number__isnull=False, published_at__gte=draft.created_at)
+    told = {row["code"] for update in later for row in update.changes}
+    now = {row.component_id: ComponentStatus(row.status) for row in incident.affected.all()}
+    is_all_clear = draft.status in (Status.MONITORING, *FINAL)
+    return {
+        component: state
+        if component.uid not in told or (is_all_clear and state is ComponentStatus.OPERATIONAL)
+        else worst([state, now.get(component.pk, state)])
+        for component, state in states.items()
+    }
 
 
 @transaction.atomic
@@ -378,6 +406,14 @@ def veto(draft: Incident | Update, *, actor: str, now: datetime) -> None:
     type(row).objects.filter(pk=row.pk).update(vetoed_at=now, updated_at=now)
     audit(actor=actor, action="veto", subject=row.uid, now=now)
     doorbell.ring_on_commit("veto")
+
+
+def taken_back(incident: Incident) -> list[str]:
+    """Return the follow-ups (uids) that a machine withdrew; what a person vetoed is not among them."""
+    vetoed = incident.updates.filter(automatic=True, vetoed_at__isnull=False)
+    uids = list(vetoed.values_list("uid", flat=True))
+    ours = AuditEntry.objects.filter(subject__in=uids, action="veto", actor__in=MACHINES)
+    return list(ours.values_list("subject", flat=True))
 
 
 @transaction.atomic
@@ -444,6 +480,7 @@ def edit(
     update: Update, *, body: str, actor: str, now: datetime, what_to_do: str | None = None
 ) -> Update:
     """Correct a published text; the page marks it as edited, the old words stay in the audit. Nobody is messaged again."""
+    lock_page(update.incident.page_id)
     update = Update.objects.select_for_update().select_related("incident__page").get(pk=update.pk)
     _check_text(update.incident.name, body)
     audit(
@@ -561,7 +598,7 @@ def call_operators(
 @transaction.atomic
 def set_status(component: Component, *, status: ComponentStatus, actor: str, now: datetime) -> None:
     """Set what the public reads of a component; sends nothing. Wins until an incident changes it."""
-    component = Component.objects.select_for_update().get(pk=component.pk)
+    component = _lock_component(component)
     if component.status == status:
         return
     before = component.status
@@ -576,7 +613,10 @@ def set_status(component: Component, *, status: ComponentStatus, actor: str, now
 @transaction.atomic
 def set_unknown(component: Component, *, why: str, since: datetime, now: datetime) -> bool:
     """Say that nobody can tell how the component is; True when that is new."""
-    component = Component.objects.select_for_update().get(pk=component.pk)
+    known = Component.objects.filter(pk=component.pk, unknown_since__isnull=False)
+    if known.filter(unknown_why=why[:NAME_CHARS_MAX]).exists():
+        return False
+    component = _lock_component(component)
     if component.unknown_since:
         if component.unknown_why != why:
             Component.objects.filter(pk=component.pk).update(
@@ -597,7 +637,10 @@ def set_unknown(component: Component, *, why: str, since: datetime, now: datetim
 @transaction.atomic
 def clear_unknown(component: Component, *, now: datetime) -> bool:
     """The checks see the component again; True when it was unknown."""
-    component = Component.objects.select_for_update().get(pk=component.pk)
+    # Asked at each result: where nothing changes, nobody waits for the page.
+    if not Component.objects.filter(pk=component.pk, unknown_since__isnull=False).exists():
+        return False
+    component = _lock_component(component)
     if component.unknown_since is None:
         return False
     component.unknown_since, component.unknown_why, component.updated_at = None, "", now
@@ -852,10 +895,21 @@ def _check_nobody_was_first(page: Page, seen: int | None, components: Components
     )
 
 
+def lock_page(page_id: int) -> None:
+    """Wait until nobody else writes: the page, then incidents, then components is the one order of locks."""
+    Page.objects.select_for_update(no_key=True).get(pk=page_id)
+
+
 def _lock(incident: Incident) -> Incident:
+    lock_page(incident.page_id)
     return (
         Incident.objects.select_for_update(of=("self",)).select_related("page").get(pk=incident.pk)
     )
+
+
+def _lock_component(component: Component) -> Component:
+    lock_page(component.page_id)
+    return Component.objects.select_for_update().get(pk=component.pk)
 
 
 def _touch(incident: Incident, now: datetime) -> None:

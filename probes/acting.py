@@ -19,7 +19,7 @@ from incidents.lifecycle import (
     Status,
     worst,
 )
-from incidents.models import AuditEntry, Component, Incident, Page, Template, Update
+from incidents.models import Component, Incident, Page, Template, Update
 from probes import policy as policies
 from probes.models import CurrentVerdict, Policy
 from probes.policy import Back, Case, Move, Night, Publish, Window
@@ -750,14 +750,6 @@ def _withdraw_follow_ups(incident: Incident, statuses: Sequence[Status], now: da
             core.veto(draft, actor=ACTOR, now=now)
 
 
-def _taken_back(incident: Incident) -> list[str]:
-    """Return the follow-ups that the checks withdrew; what a person vetoed is not among them."""
-    vetoed = incident.updates.filter(automatic=True, vetoed_at__isnull=False)
-    uids = list(vetoed.values_list("uid", flat=True))
-    ours = AuditEntry.objects.filter(subject__in=uids, action="veto", actor=ACTOR)
-    return list(ours.values_list("subject", flat=True))
-
-
 def _withdraw(incident: Incident, mine: Sequence[CurrentVerdict], now: datetime) -> None:
     """The trouble passed before anybody was told of it."""
     for row in mine:
@@ -785,7 +777,13 @@ def _follow_up(
         text=_Text("", "", "", template),
     )
     _speak(
-        incident.page, incident, saying, mine[0], due=now, now=now, taken_back=_taken_back(incident)
+        incident.page,
+        incident,
+        saying,
+        mine[0],
+        due=now,
+        now=now,
+        taken_back=core.taken_back(incident),
     )
     if incident.status in FINAL:
         for row in mine:

@@ -1,12 +1,14 @@
 """Alerts and checks in one incident: neither ends it while the other one still sees trouble."""
 
+from typing import Any
+
 import pytest
 
 from desk import intake
 from desk.models import AlertRule
 from incidents import services
 from incidents.lifecycle import ComponentStatus, Status
-from incidents.models import Incident
+from incidents.models import Incident, Template, Update
 from tests.probes.test_services import World, build_world
 
 pytestmark = pytest.mark.django_db
@@ -125,4 +127,183 @@ def test_what_an_alert_drafted_in_a_monitored_incident_goes_out(world: World) ->
     alert(world, "login", veto_s=60)
     world.runs(4)
 
+    assert world.component("login").status == ComponentStatus.MAJOR_OUTAGE
+
+
+def person_posts(world: World) -> None:
+    services.publish_update(
+        Incident.objects.get(),
+        status=Status.IDENTIFIED,
+        body="We know.",
+        actor="ann",
+        now=world.now,
+    )
+
+
+def pass_by(world: World, seconds: float) -> None:
+    world.wait(seconds)
+    world.tick()
+
+
+def all_clears(world: World) -> list[tuple[str, bool]]:
+    return [each for each in world.said() if each[0] == "resolved"]
+
+
+def test_an_alert_that_fires_again_takes_back_the_drafted_all_clear(world: World) -> None:
+    alert(world, "follow")
+    person_posts(world)
+    alert(world, "follow", is_over=True)
+    pass_by(world, 60)
+    alert(world, "follow")
+    pass_by(world, 300)
+    assert all_clears(world) == [("resolved", False)]
+
+    alert(world, "follow", is_over=True)
+    pass_by(world, 300)
+    assert all_clears(world) == [("resolved", False), ("resolved", True)]
+
+
+def test_an_all_clear_that_waits_is_taken_back_when_the_incident_is_reopened(world: World) -> None:
+    alert(world, "follow")
+    person_posts(world)
+    alert(world, "follow", is_over=True)
+    services.publish_update(
+        Incident.objects.get(), status=Status.RESOLVED, body="Over.", actor="ann", now=world.now
+    )
+    pass_by(world, 60)
+    alert(world, "follow")
+    pass_by(world, 300)
+    assert Incident.objects.get().status == Status.INVESTIGATING
+
+
+def test_an_all_clear_that_a_person_vetoed_is_not_drafted_again(world: World) -> None:
+    alert(world, "follow")
+    person_posts(world)
+    alert(world, "follow", is_over=True)
+    services.veto(Update.objects.get(status="resolved"), actor="ann", now=world.now)
+    pass_by(world, 60)
+    alert(world, "follow")
+    alert(world, "follow", is_over=True)
+    pass_by(world, 300)
+    assert all_clears(world) == [("resolved", False)]
+
+
+# ---- two rules for one component -----------------------------------------------------------
+
+
+def two_rules(world: World, **more: Any) -> None:
+    for severity, impact, name in (
+        ("critical", "critical", "Follow is down"),
+        ("warning", "minor", "Follow is slow"),
+    ):
+        template = Template.objects.create(
+            page=world.page, slug=severity, name=name, body=f"{name}.", impact=impact
+        )
+        AlertRule.objects.create(
+            position=AlertRule.objects.count(),
+            match={"severity": severity},
+            component=world.component("follow"),
+            template=template,
+            **({"publish": "auto", "veto_s": 0} | more),
+        )
+
+
+def take_in(world: World, *severities: str, is_over: bool = False) -> None:
+    told = [intake.Alert("generic", each, {"severity": each}, each, is_over) for each in severities]
+    intake.take_in(told, now=world.now)
+    world.tick()
+
+
+@pytest.mark.parametrize(
+    "severities", [("critical", "warning"), ("warning", "critical")], ids=["first", "last"]
+)
+def test_the_graver_of_two_alerts_has_the_draft(world: World, severities: tuple[str, str]) -> None:
+    two_rules(world)
+    take_in(world, *severities)
+    incident = Incident.objects.get()
+    assert (incident.name, incident.updates.get().body) == ("Follow is down", "Follow is down.")
+    assert (incident.impact, incident.impact_override) == ("critical", "critical")
+    assert world.component("follow").status == ComponentStatus.MAJOR_OUTAGE
+
+
+def test_a_graver_alert_takes_up_a_withdrawn_draft_in_its_own_words(world: World) -> None:
+    two_rules(world, veto_s=120)
+    take_in(world, "warning")
+    take_in(world, "warning", is_over=True)
+    take_in(world, "critical")
+    assert Incident.objects.get().name == "Follow is down"
+    pass_by(world, 120)
+    assert world.component("follow").status == ComponentStatus.MAJOR_OUTAGE
+
+
+def test_a_graver_alert_is_said_where_a_milder_one_is_published(world: World) -> None:
+    two_rules(world, veto_s=120)
+    take_in(world, "warning")
+    pass_by(world, 120)
+    assert world.component("follow").status == ComponentStatus.DEGRADED_PERFORMANCE
+
+    take_in(world, "critical")
+    assert world.component("follow").status == ComponentStatus.DEGRADED_PERFORMANCE
+    pass_by(world, 120)
+    assert world.component("follow").status == ComponentStatus.MAJOR_OUTAGE
+    assert Update.objects.order_by("-number")[0].body == "Follow is down."
+
+
+def test_a_milder_alert_adds_nothing_where_a_graver_one_is_published(world: World) -> None:
+    two_rules(world)
+    take_in(world, "critical")
+    take_in(world, "warning")
+    assert len(world.said()) == 1
+
+
+def test_further_alerts_of_one_rule_are_one_follow_up(world: World) -> None:
+    alert(world, "follow")
+    AlertRule.objects.create(
+        position=9, match={}, component=world.component("login"), publish="auto", veto_s=120
+    )
+    take_in(world, "one")
+    take_in(world, "two")
+    assert world.said() == [("investigating", True), ("investigating", False)]
+
+
+# ---- what ends before it was said ----------------------------------------------------------
+
+
+def test_a_further_component_whose_alert_ended_before_it_was_said_is_not_said(world: World) -> None:
+    alert(world, "follow")
+    alert(world, "login", veto_s=120)
+    alert(world, "login", is_over=True)
+    pass_by(world, 120)
+    assert world.said() == [("investigating", True), ("investigating", False)]
+    assert world.component("login").status == ComponentStatus.OPERATIONAL
+
+
+def test_a_worse_status_whose_alert_ended_before_it_was_said_is_not_said(world: World) -> None:
+    two_rules(world, veto_s=120)
+    take_in(world, "warning")
+    pass_by(world, 120)
+    take_in(world, "critical")
+    take_in(world, "critical", is_over=True)
+    pass_by(world, 120)
+    assert world.component("follow").status == ComponentStatus.DEGRADED_PERFORMANCE
+
+
+def test_a_further_component_is_said_while_one_of_its_alerts_lasts(world: World) -> None:
+    alert(world, "follow")
+    AlertRule.objects.create(
+        position=9, match={}, component=world.component("login"), publish="auto", veto_s=120
+    )
+    take_in(world, "one", "two")
+    take_in(world, "one", is_over=True)
+    pass_by(world, 120)
+    assert world.component("login").status == ComponentStatus.MAJOR_OUTAGE
+
+
+def test_an_alert_that_ends_takes_back_nothing_that_a_check_sees(world: World) -> None:
+    alert(world, "follow")
+    world.policy("login", "outage", publish="auto", veto_s=120)
+    alert(world, "login", veto_s=120)
+    world.runs(2, login="fail")
+    alert(world, "login", is_over=True)
+    world.runs(5, login="fail")
     assert world.component("login").status == ComponentStatus.MAJOR_OUTAGE

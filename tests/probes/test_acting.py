@@ -1,7 +1,10 @@
 """What the page shows and is told on the way back and forth: relapses, further checks, what people posted."""
 
+from datetime import timedelta
+
 import pytest
 
+from incidents import clock as core_clock
 from incidents import services as core
 from incidents.lifecycle import ComponentStatus, Status
 from incidents.models import Incident, Update
@@ -188,3 +191,90 @@ def test_an_all_clear_that_was_taken_back(
 
     assert Update.objects.get(pk=draft.pk).vetoed_at is not None
     assert [each for each in world.said() if each == ("monitoring", True)] == said
+
+
+# ---- a draft that waits while something graver is said -------------------------------------
+
+
+def draft(world: World, state: ComponentStatus, status: Status = Status.INVESTIGATING) -> Update:
+    """A follow-up of the machine about "follow" waits for 300 s."""
+    return core.draft_update(
+        Incident.objects.get(),
+        status=status,
+        body="A draft.",
+        components={world.component("follow"): state},
+        publish_at=world.now + timedelta(seconds=300),
+        actor="probes",
+        now=world.now,
+    )
+
+
+def follow_is(world: World, state: ComponentStatus) -> None:
+    """Say in public how "follow" is, a minute later."""
+    world.wait(60)
+    core.publish_update(
+        Incident.objects.get(),
+        status=Status.INVESTIGATING,
+        body="Now.",
+        components={world.component("follow"): state},
+        actor="ann",
+        now=world.now,
+    )
+
+
+@pytest.mark.parametrize(
+    ("drafted", "meanwhile", "shown"),
+    [
+        pytest.param("degraded_performance", "major_outage", "major_outage", id="graver: stays"),
+        pytest.param("operational", "major_outage", "major_outage", id="no all-clear: stays"),
+        pytest.param("major_outage", "degraded_performance", "major_outage", id="milder: raised"),
+        pytest.param("degraded_performance", None, "degraded_performance", id="nothing: lowered"),
+    ],
+)
+def test_a_draft_does_not_lower_what_was_said_after_it_was_written(
+    world: World, drafted: str, meanwhile: str | None, shown: str
+) -> None:
+    open_incident(world, ComponentStatus.PARTIAL_OUTAGE)
+    draft(world, ComponentStatus(drafted))
+    if meanwhile:
+        follow_is(world, ComponentStatus(meanwhile))
+
+    world.wait(300)
+    core_clock.tick(world.now)
+
+    assert Update.objects.get(body="A draft.").published_at
+    assert world.component("follow").status == shown
+
+
+def test_an_all_clear_that_waited_says_that_it_works(world: World) -> None:
+    open_incident(world, ComponentStatus.DEGRADED_PERFORMANCE)
+    draft(world, ComponentStatus.OPERATIONAL, Status.MONITORING)
+    follow_is(world, ComponentStatus.MAJOR_OUTAGE)
+
+    world.wait(300)
+    core_clock.tick(world.now)
+
+    assert world.component("follow").status == ComponentStatus.OPERATIONAL
+
+
+def test_what_a_person_presses_is_said_as_it_stands(world: World) -> None:
+    open_incident(world, ComponentStatus.PARTIAL_OUTAGE)
+    waiting = draft(world, ComponentStatus.DEGRADED_PERFORMANCE)
+    follow_is(world, ComponentStatus.MAJOR_OUTAGE)
+
+    core.publish_drafted_update(waiting, actor="ann", by_person=True, now=world.now)
+
+    assert world.component("follow").status == ComponentStatus.DEGRADED_PERFORMANCE
+
+
+def open_incident(world: World, state: ComponentStatus) -> None:
+    core.declare(
+        page=world.page,
+        name="Follow",
+        body="We look.",
+        components={world.component("follow"): state},
+        automatic=True,
+        actor="probes",
+        now=world.now,
+    )
+    world.wait(1)
