@@ -30,6 +30,7 @@ def amend(
 ) -> None:
     """Change columns out of COLUMNS, and the status of components, without an update. Raises Refused."""
     assert set(changes) <= COLUMNS, changes
+    services.lock_page(incident.page_id)
     incident = Incident.objects.select_for_update().get(pk=incident.pk)
     _check(incident, changes)
     new = {name: value for name, value in changes.items() if getattr(incident, name) != value}
@@ -68,6 +69,7 @@ def _forget_other_names(incident: Incident) -> None:
 @transaction.atomic
 def date(update: Update, *, display_at: datetime, actor: str, now: datetime) -> None:
     """Let the page show an update under another time."""
+    services.lock_page(update.incident.page_id)
     services.audit(
         actor=actor, action="date", subject=update.uid, now=now,
         before={"display_at": str(update.display_at)}, after={"display_at": str(display_at)},
@@ -83,6 +85,7 @@ def delete(incident: Incident, *, was: Mapping[str, Any], actor: str, now: datet
 
     Its components go back to what the other incidents say of them.
     """
+    services.lock_page(incident.page_id)
     if incident.status not in FINAL:
         final = Status.COMPLETED if is_maintenance(Status(incident.status)) else Status.RESOLVED
         services.publish_update(

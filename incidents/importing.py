@@ -168,6 +168,7 @@ def take_incidents(page: Page, incidents: Sequence[OldIncident], *, now: datetim
 
     An incident that was declared here, or that somebody spoke in here, is left alone.
     """
+    services.lock_page(page.pk)
     taken = Taken()
     uids = [each.uid for each in incidents]
     there = {row.uid: row for row in Incident.objects.filter(uid__in=uids)}

@@ -49,6 +49,7 @@ def merge(incident: Incident, *, into: Incident, actor: str, now: datetime) -> U
 
 def _locked(incident: Incident, into: Incident) -> tuple[Incident, Incident]:
     """Lock both in the order of their ids, so that two merges cannot wait for each other."""
+    services.lock_page(into.page_id)
     rows = Incident.objects.select_for_update(of=("self",)).select_related("page")
     found = {row.pk: row for row in rows.filter(pk__in=[incident.pk, into.pk]).order_by("pk")}
     return found[incident.pk], found[into.pk]

@@ -44,6 +44,7 @@ def publish(
     custom_tweet: str = "",
 ) -> PostMortem:
     """Show the draft under the incident; people are told only when `notify_subscribers`. Raises Refused."""
+    services.lock_page(incident.page_id)
     incident = Incident.objects.select_for_update().get(pk=incident.pk)
     row = of(incident)
     if row is None or not row.body_draft:
@@ -105,10 +106,11 @@ def of(incident: Incident) -> PostMortem | None:
 
 
 def _back_to_resolved(incident: Incident, now: datetime) -> None:
+    services.lock_page(incident.page_id)
     Incident.objects.filter(pk=incident.pk, status=Status.POSTMORTEM).update(status=Status.RESOLVED)
     _touch(incident, now)
 
 
 def _touch(incident: Incident, now: datetime) -> None:
-    Incident.objects.filter(pk=incident.pk).update(updated_at=now)
     Page.objects.filter(pk=incident.page_id).update(updated_at=now)
+    Incident.objects.filter(pk=incident.pk).update(updated_at=now)

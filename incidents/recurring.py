@@ -140,6 +140,7 @@ def _window(series: Series, at: datetime, now: datetime) -> Incident:
 @transaction.atomic
 def remind(incident: Incident, *, now: datetime) -> None:
     """Tell those who follow that a window comes near; once."""
+    services.lock_page(incident.page_id)
     Incident.objects.filter(pk=incident.pk).update(remind_at=None)
     if (
         incident.status != Status.SCHEDULED

@@ -479,6 +479,7 @@ def edit(
     update: Update, *, body: str, actor: str, now: datetime, what_to_do: str | None = None
 ) -> Update:
     """Correct a published text; the page marks it as edited, the old words stay in the audit. Nobody is messaged again."""
+    lock_page(update.incident.page_id)
     update = Update.objects.select_for_update().select_related("incident__page").get(pk=update.pk)
     _check_text(update.incident.name, body)
     audit(
@@ -583,7 +584,7 @@ def call_operators(
 @transaction.atomic
 def set_status(component: Component, *, status: ComponentStatus, actor: str, now: datetime) -> None:
     """Set what the public reads of a component; sends nothing. Wins until an incident changes it."""
-    component = Component.objects.select_for_update().get(pk=component.pk)
+    component = _lock_component(component)
     if component.status == status:
         return
     before = component.status
@@ -598,7 +599,10 @@ def set_status(component: Component, *, status: ComponentStatus, actor: str, now
 @transaction.atomic
 def set_unknown(component: Component, *, why: str, since: datetime, now: datetime) -> bool:
     """Say that nobody can tell how the component is; True when that is new."""
-    component = Component.objects.select_for_update().get(pk=component.pk)
+    known = Component.objects.filter(pk=component.pk, unknown_since__isnull=False)
+    if known.filter(unknown_why=why[:NAME_CHARS_MAX]).exists():
+        return False
+    component = _lock_component(component)
     if component.unknown_since:
         if component.unknown_why != why:
             Component.objects.filter(pk=component.pk).update(
@@ -619,7 +623,10 @@ def set_unknown(component: Component, *, why: str, since: datetime, now: datetim
 @transaction.atomic
 def clear_unknown(component: Component, *, now: datetime) -> bool:
     """The checks see the component again; True when it was unknown."""
-    component = Component.objects.select_for_update().get(pk=component.pk)
+    # Asked at each result: where nothing changes, nobody waits for the page.
+    if not Component.objects.filter(pk=component.pk, unknown_since__isnull=False).exists():
+        return False
+    component = _lock_component(component)
     if component.unknown_since is None:
         return False
     component.unknown_since, component.unknown_why, component.updated_at = None, "", now
@@ -874,10 +881,21 @@ def _check_nobody_was_first(page: Page, seen: int | None, components: Components
     )
 
 
+def lock_page(page_id: int) -> None:
+    """Wait until nobody else writes: the page, then incidents, then components is the one order of locks."""
+    Page.objects.select_for_update(no_key=True).get(pk=page_id)
+
+
 def _lock(incident: Incident) -> Incident:
+    lock_page(incident.page_id)
     return (
         Incident.objects.select_for_update(of=("self",)).select_related("page").get(pk=incident.pk)
     )
+
+
+def _lock_component(component: Component) -> Component:
+    lock_page(component.page_id)
+    return Component.objects.select_for_update().get(pk=component.pk)
 
 
 def _touch(incident: Incident, now: datetime) -> None:

@@ -4,6 +4,7 @@ import json
 import shutil
 import socket
 import subprocess
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -12,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 
 from desk import keys
 from desk.models import AlertRule, IntakeAlert
-from incidents import services
-from incidents.lifecycle import Status
-from incidents.models import Call, Incident, Update
+from incidents import amending, services
+from incidents.lifecycle import ComponentStatus, Status
+from incidents.models import Call, Component, Incident, Page, Update
 from tests import world
 from tests.clients.conftest import House, house  # noqa: F401  # a fixture
 
@@ -233,3 +235,64 @@ def test_where_a_person_has_spoken_the_end_is_a_draft() -> None:
     assert (draft.status, draft.publish_at is not None) == (Status.RESOLVED, True)
     incident.refresh_from_db()
     assert incident.status == Status.INVESTIGATING
+
+
+# --- who waits for whom -----------------------------------------------------------------------------------------------
+
+
+def speak(incident: Incident) -> None:
+    services.publish_update(
+        incident, status=Status.IDENTIFIED, body="We know.", actor="ann", now=timezone.now()
+    )
+
+
+def edit(incident: Incident) -> None:
+    services.edit(incident.updates.get(), body="Other words.", actor="ann", now=timezone.now())
+
+
+def set_status(incident: Incident) -> None:
+    row = incident.affected.get()
+    state = ComponentStatus.OPERATIONAL
+    services.set_status(row.component, status=state, actor="ann", now=timezone.now())
+
+
+def amend(incident: Incident) -> None:
+    amending.amend(incident, changes={"name": "Other"}, actor="ann", now=timezone.now())
+
+
+def see_nothing(incident: Incident) -> None:
+    component = incident.affected.get().component
+    services.set_unknown(component, why="Blind.", since=timezone.now(), now=timezone.now())
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("verb", [speak, edit, set_status, amend, see_nothing])
+def test_who_waits_for_the_page_holds_nothing_that_its_holder_needs(
+    verb: Callable[[Incident], None],
+) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("two writers at once are PostgreSQL's; SQLite lets one in at a time")
+    incident = world.incident(world.component(), now=timezone.now())
+    other = threading.Thread(target=_alone, args=(verb, incident))
+    with transaction.atomic():
+        Page.objects.select_for_update().get()
+        other.start()
+        _until(_somebody_waits)
+        # The holder, intake or declare, goes on: nowait fails at once where the other one was first.
+        for row in (Incident, Component, Update):
+            assert list(row.objects.select_for_update(nowait=True))
+    other.join(WAIT_S)
+
+
+def _alone(verb: Callable[[Incident], None], incident: Incident) -> None:
+    try:
+        verb(incident)
+    finally:
+        connection.close()
+
+
+def _somebody_waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(cursor.fetchone()[0])
