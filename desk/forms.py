@@ -26,6 +26,7 @@ from incidents.lifecycle import (
     Impact,
     Refused,
     Status,
+    is_maintenance,
 )
 from incidents.models import BODY_CHARS_MAX, NAME_CHARS_MAX, Component, Incident, Page, Template
 
@@ -395,11 +396,19 @@ class RetractForm(Speech):
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: Django's
         super().__init__(*args, **kwargs)
         self.fields.pop("what_to_do")
+        if self._is_planned:
+            self.fields["body"].initial = "This maintenance does not take place."
+            self.fields["body"].help_text = "Goes to exactly those who heard of it."
+
+    @property
+    def _is_planned(self) -> bool:
+        return self.incident is not None and is_maintenance(Status(self.incident.status))
 
     def draft(self, now: datetime) -> Draft:
         assert self.incident is not None, "only an incident can be retracted"
+        final = Status.COMPLETED if self._is_planned else Status.RESOLVED
         return Draft(
-            name=self.incident.name, status=Status.RESOLVED, body=self.cleaned_data["body"], what_to_do="",
+            name=self.incident.name, status=final, body=self.cleaned_data["body"], what_to_do="",
             components={}, next_update_by=None, audience=Audience.TOLD_BEFORE, retraction=True,
             social=self.incident.social,
         )  # fmt: skip

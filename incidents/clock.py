@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from incidents import promises, recurring, sealing, services
+from incidents import promises, reads, recurring, sealing, services
 from incidents.lifecycle import OPEN, CallReason, Refused, Status
 from incidents.models import Incident, Update
 
@@ -51,7 +51,7 @@ def _open_windows(now: datetime) -> None:
     for incident in due.filter(published_at__isnull=False)[:PASS_MAX]:
         services.publish_update(
             incident, status=Status.IN_PROGRESS, body="The maintenance has begun.", automatic=True, actor=ACTOR, now=now,
-            audience=recurring.first_told(incident), next_update_by=incident.scheduled_until, key="window-open",
+            audience=reads.audience_of(incident), next_update_by=incident.scheduled_until, key="window-open",
         )  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def _close_windows(now: datetime) -> None:
     for incident in due[:PASS_MAX]:
         services.publish_update(
             incident, status=Status.COMPLETED, body="The maintenance is over.", automatic=True, actor=ACTOR, now=now,
-            audience=recurring.first_told(incident), key="window-close",
+            audience=reads.audience_of(incident), key="window-close",
         )  # fmt: skip
 
 

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import QuerySet
 
-from incidents import services
-from incidents.lifecycle import OPEN, Audience, CallReason, Status
+from incidents import reads, services
+from incidents.lifecycle import OPEN, CallReason, Status
 from incidents.models import Incident, Update
 
 ACTOR = "clock"
@@ -50,14 +50,8 @@ def speak(incident: Incident, *, now: datetime) -> Update | None:
         return None
     return services.publish_update(
         incident, status=Status(incident.status), body=BODY, automatic=True, actor=ACTOR, now=now,
-        audience=_audience(said), next_update_by=now + _interval(said), key=f"{KEY}:{incident.next_update_by:%Y%m%d%H%M%S}",
+        audience=reads.audience_of(incident), next_update_by=now + _interval(said), key=f"{KEY}:{incident.next_update_by:%Y%m%d%H%M%S}",
     )  # fmt: skip
-
-
-def _audience(said: Sequence[Update]) -> Audience:
-    """Return whom the promise was made to: nobody, where nothing of the incident was told to everyone."""
-    loud = any(update.audience == Audience.EVERYONE for update in said)
-    return Audience.EVERYONE if loud else Audience.NOBODY
 
 
 def due(now: datetime) -> QuerySet[Incident]:

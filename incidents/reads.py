@@ -258,6 +258,12 @@ def active_incidents(page: Page) -> QuerySet[Incident]:
     return Incident.objects.filter(page=page, published_at__isnull=False, status__in=ACTIVE)
 
 
+def audience_of(incident: Incident) -> Audience:
+    """Return whom the machine's own words go to: nobody, where nothing of the incident was told to everyone."""
+    told = incident.updates.filter(number__isnull=False, audience=Audience.EVERYONE)
+    return Audience.EVERYONE if told.exists() else Audience.NOBODY
+
+
 def newest_number(incident: Incident) -> int:
     """Return the number of the newest published update, 0 when there is none."""
     newest = (

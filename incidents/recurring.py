@@ -9,8 +9,8 @@ from dateutil import rrule
 from django.db import transaction
 from django.db.models import QuerySet
 
-from incidents import services
-from incidents.lifecycle import Audience, Refused, Status
+from incidents import reads, services
+from incidents.lifecycle import Refused, Status
 from incidents.models import NAME_CHARS_MAX, Component, Incident, Page, Series
 
 ACTOR = "clock"
@@ -150,11 +150,5 @@ def remind(incident: Incident, *, now: datetime) -> None:
         return
     services.publish_update(
         incident, status=Status.SCHEDULED, body="A reminder: this maintenance comes near.", automatic=True, actor=ACTOR,
-        now=now, audience=first_told(incident), key="reminder",
+        now=now, audience=reads.audience_of(incident), key="reminder",
     )  # fmt: skip
-
-
-def first_told(incident: Incident) -> Audience:
-    """Return who was told of a maintenance first: what the clock says of it goes to them."""
-    loud = incident.updates.filter(number=1, audience=Audience.EVERYONE).exists()
-    return Audience.EVERYONE if loud else Audience.NOBODY

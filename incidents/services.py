@@ -481,7 +481,8 @@ def edit(
 ) -> Update:
     """Correct a published text; the page marks it as edited, the old words stay in the audit. Nobody is messaged again."""
     lock_page(update.incident.page_id)
-    update = Update.objects.select_for_update().select_related("incident__page").get(pk=update.pk)
+    locked = Update.objects.select_for_update(of=("self",)).select_related("incident__page")
+    update = locked.get(pk=update.pk)
     _check_text(update.incident.name, body)
     audit(
         actor=actor,

@@ -1,5 +1,6 @@
 """From an entry to its broadcast: an update, a call or a letter that nobody has begun to send."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -64,6 +65,9 @@ def _take_over(
     for broadcast in older.filter(fanned_out_at__isnull=True).select_for_update():
         theirs = [routing.leg(row) for row in broadcast.plan]
         left = [leg for leg in theirs if leg.role == Role.SOCIAL]
+        # Their first word is no slower for coming with the second.
+        hurried = {leg.channel for leg in theirs if leg.urgent and leg not in left}
+        legs = [replace(leg, urgent=leg.urgent or leg.channel in hurried) for leg in legs]
         legs = legs + [leg for leg in theirs if leg not in left and leg.channel not in present]
         present = {leg.channel for leg in legs}
         broadcast.plan = [leg.as_json() for leg in left]

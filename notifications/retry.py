@@ -69,6 +69,10 @@ _BIASES = {
     ),
     "facebook": _Bias(ATTEMPTS_MAX, 60, False, "again after a look at the page's own feed"),
     "webpush": _Bias(ATTEMPTS_MAX, 30, False, "free: the topic replaces an earlier copy"),
+    **dict.fromkeys(
+        ("slack", "discord", "teams"),
+        _Bias(5, 60, False, "again: a room bears a second copy, not a silence"),
+    ),
     "webhook": _Bias(ATTEMPTS_MAX, 30, False, "free: the webhook-id stays the same"),
 }
 # A channel that says nothing of itself: a person can bear one copy more, not a dozen.

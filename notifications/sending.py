@@ -28,7 +28,7 @@ from notifications import (
     spending,
 )
 from notifications.breaker import Breaker
-from notifications.channels import AddressKind, Channel, Outcome, Recipient, Result, refused
+from notifications.channels import Channel, Outcome, Recipient, Result, refused
 from notifications.channels.email import sender_of
 from notifications.hands import SecondHand
 from notifications.models import Broadcast, Delivery
@@ -41,9 +41,10 @@ from subscribers import services as people
 SEEN_BY_STRANGERS = frozenset({"email", "sms", "webpush"})
 # Channels whose provider is told with each message where to call back.
 CALLED_BACK = frozenset({"sms", "voice"})
-# Behind such an address is its reader's own server: that it fails, or asks for time, says nothing of anybody else's. A push
-# service has many readers, but whoever subscribes names it, and the breaker knows channels only.
-OWN_SERVERS = frozenset({AddressKind.URL, AddressKind.PUSH})
+# Behind such an address is a server that its reader names: that it fails, or asks for time, says nothing of anybody else's.
+OWN_SERVERS = frozenset({"webhook", "webpush", "teams"})
+# One host for all of them, whose failure is everybody's; but a limit is that of the one hook.
+ONE_HOST = frozenset({"slack", "discord"})
 log = logging.getLogger(__name__)
 
 # Deliveries under one lease: what the channel sends in CLAIM_S by its last batch's rate, within these bounds. A slow
@@ -203,7 +204,7 @@ class _Batch:
             "update_entry", "letter", "incident"
         ).get(pk=claimed.broadcast)
         self._is_social = channel.name in SOCIAL
-        self._has_provider = channel.address_kind not in OWN_SERVERS
+        self._has_provider = channel.name not in OWN_SERVERS
         self._pulled: dict[str, Due] = {}  # the provider may have these from here on
         self._critical = True
         self._asks = False  # whether who hears this is to say so
@@ -283,8 +284,8 @@ class _Batch:
         rate = self._channel.per_s
         if not rate:
             return 0.0
-        # After the wait the database is asked once more.
-        within_s = self._lease_ends - time.monotonic() - ASK_AGAIN_S
+        # After the wait the database is asked once more, and the group is sent.
+        within_s = (self._lease_ends - time.monotonic()) / 2
         return outbox.reserve(self._channel.name, rate, messages, within_s=within_s)
 
     def _group_of(self, admitted: Sequence[Due]) -> Iterator[Recipient]:
@@ -347,7 +348,7 @@ class _Batch:
                 self._breaker.worked()
             return
         self._breaker.failed(time.monotonic())
-        if outcome.retry_after_s and not self._held:
+        if outcome.retry_after_s and not self._held and self._channel.name not in ONE_HOST:
             self._held = True
             pacing.hold(self._channel.name, seconds=outcome.retry_after_s, why=outcome.why)
 

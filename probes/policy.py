@@ -176,7 +176,9 @@ def respond(case: Case) -> Move:
     if gravity(case.word) <= gravity(case.vetoed_word):
         return Move.NOTHING
     if case.is_said and not case.said_word:
-        return Move.RELAPSE if case.is_told_over else Move.SPEAK
+        # Elsewhere the policy and its wait decide: of this one nobody may have been told.
+        is_back = case.is_told_over and case.is_published and case.is_monitored
+        return Move.RELAPSE if is_back else Move.SPEAK
     if case.is_said and gravity(case.word) <= gravity(case.said_word):
         return Move.RELAPSE if case.is_published and case.is_monitored else Move.NOTHING
     return Move.SPEAK

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -217,8 +218,10 @@ class Publisher:
     def _remove_gone(self, snapshot: Snapshot, views: Sequence[View]) -> None:
         """Remove what belongs to deleted incidents and components, and to languages given up."""
         is_gone = _gone(snapshot, views)
-        for mirror in self._mirrors:
-            mirror.tell_gone(is_gone)
+        # An empty database is more likely the wrong one than a page that lost its past.
+        if snapshot.archive and snapshot.components:
+            for mirror in self._mirrors:
+                mirror.tell_gone(lambda path: _is_ours(path) and is_gone(path))
         self._remove(path for path in self._perhaps_gone(views) if is_gone(path))
 
     def _perhaps_gone(self, views: Sequence[View]) -> Iterator[str]:
@@ -402,6 +405,23 @@ def _gone(snapshot: Snapshot, views: Sequence[View]) -> Callable[[str], bool]:
         return folder in _OF_INCIDENTS and bool(name) and is_all and own not in known
 
     return is_gone
+
+
+# A mirror's folder may hold files of others: gone is there only what bears a name that we alone give.
+_NAMES_OF_OURS = (
+    r"(?:incidents|maintenance)/[0-9a-z]{12}",
+    r"components/[\w-]+(?:\.json|\.rss|\.atom)?",
+    r"badge/[\w-]+\.svg",
+)
+_LANGUAGE = rf"(?:{'|'.join(NAMES)})/"
+_OURS = re.compile(
+    rf"(?:{_LANGUAGE})?(?:{'|'.join(_NAMES_OF_OURS)})|{_LANGUAGE}(?:index\.html|widget|history)",
+    re.ASCII,
+)
+
+
+def _is_ours(path: str) -> bool:
+    return bool(_OURS.fullmatch(path))
 
 
 def _incident_paths(one: IncidentFact) -> tuple[str, ...]:

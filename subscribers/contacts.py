@@ -7,6 +7,7 @@ from django.db import transaction
 from subscribers import leaving
 from subscribers.addressing import cleaned, hash_of, kind_of
 from subscribers.letters import may_write, write_letter
+from subscribers.links import CONFIRM_LIFETIME
 from subscribers.models import CONTACTS_MAX, Contact, Invitation, LetterKind, State, Subscriber
 from subscribers.rows import choose, record_consent, standing_or_new
 
@@ -34,10 +35,14 @@ def name_contact(
     A new address hears nothing else; one that is here keeps its choice, and is asked all the same: the list must not tell who
     is known. Raises BadAddress, NotOffered, TooManyContacts.
     """
-    if person.contacts.count() >= CONTACTS_MAX:
-        raise TooManyContacts(f"At most {CONTACTS_MAX} further contacts can be named.")
     kind = kind_of(channel)
     address = cleaned(channel, address)
+    asked = person.invitations.filter(
+        as_contact=True, letter__used_at__isnull=True, letter__created_at__gt=now - CONFIRM_LIFETIME
+    ).exclude(letter__subscription__address_hash=hash_of(kind, address))
+    others = asked.values("letter__subscription").distinct().count()
+    if person.contacts.count() + others >= CONTACTS_MAX:
+        raise TooManyContacts(f"At most {CONTACTS_MAX} further contacts can be named.")
     if not may_write(channel, hash_of(kind, address), now):
         return
     row = standing_or_new(channel, kind, address, "contact", now, wake_me=True, only_incidents=True)

@@ -69,6 +69,20 @@ def test_what_the_clock_says_of_a_maintenance_goes_to_those_who_heard_of_it_firs
     assert {update.audience for update in said} == {audience}
 
 
+def test_a_maintenance_told_later_to_everyone_begins_and_ends_for_everyone() -> None:
+    incident = services.schedule(
+        page=world.page(), name="Works", body="We move servers.", scheduled_for=NOW + DAY, audience=Audience.NOBODY,
+        scheduled_until=NOW + DAY + timedelta(hours=1), actor="ann", now=NOW,
+    )  # fmt: skip
+    services.publish_update(
+        incident, status=Status.SCHEDULED, body="Tonight.", actor="ann", now=NOW + DAY / 2
+    )
+    for hours in (24, 25):
+        clock.tick(NOW + timedelta(hours=hours))
+    said = incident.updates.order_by("number").values_list("audience", flat=True)
+    assert list(said) == ["nobody", "everyone", "everyone", "everyone"]
+
+
 def test_an_ended_series_announces_nothing_more() -> None:
     row = series()
     recurring.end(row, actor="ann", now=NOW)

@@ -247,6 +247,17 @@ def test_a_broadcast_overtaken_before_its_fan_out_hands_its_people_on() -> None:
     assert [row.broadcast.number for row in Delivery.objects.all()] == [2]
 
 
+def test_who_was_not_queued_for_the_first_word_hears_the_second_as_urgently() -> None:
+    world.person()
+    incident = world.incident()
+    shown(incident)
+    outbox.open_entries(SOON)
+    say(incident, Status.IDENTIFIED)
+    queue(incident)
+    [row] = Delivery.objects.all()
+    assert (row.broadcast.number, row.urgent) == (2, True)
+
+
 def test_an_older_message_waits_while_a_newer_update_is_not_queued_yet() -> None:
     world.person()
     incident = world.incident()

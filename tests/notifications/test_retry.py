@@ -65,6 +65,8 @@ def test_waits_never_get_shorter(urgent: bool) -> None:
         pytest.param("facebook", 5, False, True, id="Facebook: after a look at the feed"),
         pytest.param("webpush", 11, False, True, id="push: free"),
         pytest.param("webhook", 12, False, False, id="webhook: free, but bounded"),
+        pytest.param("slack", 4, False, True, id="a room: a second copy is borne"),
+        pytest.param("teams", 5, True, False, id="a room: but no dozen"),
         pytest.param("carrier-pigeon", 1, False, True, id="a new channel: once more"),
         pytest.param("carrier-pigeon", 2, True, False, id="a new channel: only once"),
     ],

@@ -165,16 +165,28 @@ def test_a_mirror_loses_what_was_deleted_while_it_was_away_and_the_clock_restart
 ) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     in_spanish = replace(PAGE, languages=("en", "es"))
+    past = (row(incident(uid="incident0009")),)
     before = snapshot(incident(), components=(component(), component("web")), page=in_spanish)
     published_to(here, there, before)
-    (there / "own.txt").write_text("not ours")
-    Publisher(here).publish(snapshot())  # the mirror is away
-    published_to(here, there, snapshot())
+    theirs = ["own.txt", "es/team.html", "incidents/2019.html", "components/button.css"]
+    for name in theirs:
+        (there / name).write_text("not ours")
+    after = replace(snapshot(), archive=past)
+    Publisher(here).publish(after)  # the mirror is away
+    published_to(here, there, after)
     gone = ["badge/web.svg", "components/web", "components/web.rss", "incidents/incident0001", "es/index.html",
             "badge/web.svg.gz", ".unknown/components/web"]  # fmt: skip
     assert [path for path in gone if (there / path).exists()] == []
     assert (there / "components/follow").exists()
-    assert (there / "own.txt").exists()
+    assert [name for name in theirs if not (there / name).exists()] == []
+
+
+def test_a_wrong_database_takes_nothing_from_a_mirror(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    published_to(here, there, snapshot(incident()))
+    published_to(tmp_path / "new", there, snapshot(components=()))
+    assert (there / "incidents/incident0001").exists()
+    assert (there / "components/follow").exists()
 
 
 def test_a_notice_by_hand_takes_nothing_from_a_mirror(tmp_path: Path) -> None:
