@@ -30,6 +30,7 @@ _STATUS = {
     Impact.MAJOR: ComponentStatus.PARTIAL_OUTAGE,
     Impact.CRITICAL: ComponentStatus.MAJOR_OUTAGE,
 }
+_GRAVITY = tuple(_STATUS.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,26 +114,48 @@ def _withdraw_passed(incident: Incident, now: datetime) -> None:
         subject=incident.uid, action="draft_update", actor=ACTOR, after__has_key="update"
     )
     ours = {entry.after["update"] for entry in entries}
-    told = _told_by_alerts(incident)
+    still = _still(incident)
+    told: dict[str, set[ComponentStatus]] = {}
+    for rule in still:
+        told.setdefault(rule.component.uid, set()).add(_status(rule))
     failing = incident.verdicts.filter(clean_since__isnull=True)
     seen = set(failing.values_list("component__uid", flat=True))
+    gone: set[str] = set()
     for draft in (draft for draft in waiting if draft.uid in ours):
         troubles = _troubles(draft).items()
         passed = [uid for uid, state in troubles if _is_worse(state, worst(told.get(uid, ())))]
         if passed and not seen.intersection(passed):
             services.veto(draft, actor=ACTOR, now=now)
+            gone.update(uid for uid, _ in troubles)
+    if incident.status in OPEN:
+        _draft_the_rest(
+            incident,
+            {rule: alert for rule, alert in still.items() if rule.component.uid in gone},
+            now,
+        )
 
 
-def _told_by_alerts(incident: Incident) -> dict[str, set[ComponentStatus]]:
-    """Return how the components (uids) are by the incident's alerts that are not over."""
+def _draft_the_rest(
+    incident: Incident, still: Mapping[AlertRule, IntakeAlert], now: datetime
+) -> None:
+    """Say what a withdrawn draft told besides: the gravest first, each when its own rule wants it."""
+    for rule, alert in sorted(
+        still.items(), key=lambda each: _GRAVITY.index(_status(each[0])), reverse=True
+    ):
+        deadline = _deadline(rule, alert.received_at)
+        if _is_news(incident, rule.component, _status(rule), deadline):
+            _follow_up(incident, rule, alert, deadline, now)
+
+
+def _still(incident: Incident) -> dict[AlertRule, IntakeAlert]:
+    """Return the rules of the incident's alerts that are not over, each with its first alert."""
     rules = list(AlertRule.objects.select_related("component", "template"))
-    told: dict[str, set[ComponentStatus]] = {}
-    still = incident.alerts.filter(ended_at__isnull=True).values_list("labels", flat=True)
-    for labels in still:
-        rule = _rule_for(rules, labels)
+    still: dict[AlertRule, IntakeAlert] = {}
+    for alert in incident.alerts.filter(ended_at__isnull=True).order_by("received_at", "id"):
+        rule = _rule_for(rules, alert.labels)
         if rule:
-            told.setdefault(rule.component.uid, set()).add(_status(rule))
-    return told
+            still.setdefault(rule, alert)
+    return still
 
 
 def _over(incident: Incident, now: datetime) -> None:
@@ -243,13 +266,7 @@ def _fits(rule: AlertRule, labels: Mapping[str, str]) -> bool:
 
 def _draft(page: Page, rule: AlertRule, alerts: Sequence[Alert], now: datetime) -> Incident:
     """One automatic incident a page: what is open already is widened, what came back is taken up again."""
-    deadline = verdict.deadline(
-        Publish(rule.publish),
-        now,
-        veto_s=rule.veto_s,
-        publish_after_s=rule.publish_after_s,
-        night=None,
-    )
+    deadline = _deadline(rule, now)
     status = _status(rule)
     there = Incident.objects.filter(
         page=page, automatic=True, vetoed_at__isnull=True, status__in=OPEN
@@ -263,11 +280,24 @@ def _draft(page: Page, rule: AlertRule, alerts: Sequence[Alert], now: datetime) 
         return there
     _withdraw_all_clears(there, now)
     if _is_news(there, rule.component, status, deadline):
-        services.draft_update(
-            there, status=Status(there.status), body=_body(rule, alerts[0]), components={rule.component: status},
-            publish_at=deadline, actor=ACTOR, now=now,
-        )  # fmt: skip
+        _follow_up(there, rule, alerts[0], deadline, now)
     return there
+
+
+def _deadline(rule: AlertRule, came: datetime) -> datetime | None:
+    """Return when what the rule says of an alert that came then goes out by itself."""
+    return verdict.deadline(
+        Publish(rule.publish), came, veto_s=rule.veto_s, publish_after_s=rule.publish_after_s, night=None
+    )  # fmt: skip
+
+
+def _follow_up(
+    incident: Incident, rule: AlertRule, alert: Alert | IntakeAlert, deadline: datetime | None, now: datetime
+) -> None:  # fmt: skip
+    services.draft_update(
+        incident, status=Status(incident.status), body=_body(rule, alert), components={rule.component: _status(rule)},
+        publish_at=deadline, actor=ACTOR, now=now,
+    )  # fmt: skip
 
 
 def _widen(
@@ -371,7 +401,7 @@ def _origin(rule: AlertRule, alert: Alert) -> dict[str, Any]:
     return {"rule": rule.position, "publish": rule.publish, "labels": dict(alert.labels)}
 
 
-def _body(rule: AlertRule, alert: Alert) -> str:
+def _body(rule: AlertRule, alert: Alert | IntakeAlert) -> str:
     return rule.template.body if rule.template else alert.summary or "We are investigating."
 
 

@@ -307,3 +307,27 @@ def test_an_alert_that_ends_takes_back_nothing_that_a_check_sees(world: World) -
     alert(world, "login", is_over=True)
     world.runs(5, login="fail")
     assert world.component("login").status == ComponentStatus.MAJOR_OUTAGE
+
+
+def test_what_a_milder_alert_still_tells_is_said_when_the_graver_one_ended(world: World) -> None:
+    alert(world, "login")
+    two_rules(world, veto_s=120)
+    take_in(world, "critical")
+    take_in(world, "warning")
+    take_in(world, "critical", is_over=True)
+    pass_by(world, 120)
+    assert world.component("follow").status == ComponentStatus.DEGRADED_PERFORMANCE
+    assert Update.objects.filter(number__isnull=False).latest("number").body == "Follow is slow."
+
+
+def test_what_a_milder_alert_still_tells_waits_where_its_own_rule_wants_it(world: World) -> None:
+    alert(world, "login")
+    two_rules(world, veto_s=120)
+    take_in(world, "critical")
+    AlertRule.objects.filter(match={"severity": "warning"}).update(veto_s=900)
+    take_in(world, "warning")
+    take_in(world, "critical", is_over=True)
+    pass_by(world, 120)
+    assert world.component("follow").status == ComponentStatus.OPERATIONAL
+    pass_by(world, 780)
+    assert world.component("follow").status == ComponentStatus.DEGRADED_PERFORMANCE
