@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import requests
 from django.conf import settings
 
-from desk import drill, health, told
+from desk import drill, health, intake, told
 
 log = logging.getLogger(__name__)
 
@@ -60,3 +60,4 @@ def tick(now: datetime) -> None:
     _heart.tick(now)
     told.write(now)
     drill.tick(now)
+    intake.tick(now)

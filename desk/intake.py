@@ -8,13 +8,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from desk.models import FINGERPRINT_CHARS_MAX, AlertRule, IntakeAlert
 from incidents import reads, services
 from incidents.lifecycle import OPEN, CallReason, ComponentStatus, Impact, Status, worst
 from incidents.models import NAME_CHARS_MAX, AuditEntry, Component, Incident, Page, Update
 from probes import verdict
+from probes.acting import LEFT_TO_ALERTS
 from probes.verdict import Publish
 
 ACTOR = "intake"
@@ -23,6 +24,9 @@ LISTED_MAX = 10  # alerts named in a text; the rest is a number
 LOOK_UP_MAX = 500  # fingerprints in one query: SQLite takes few more variables
 AMONG_PEOPLE = timedelta(seconds=300)  # contract.md, "Machine and people"
 REOPEN_WITHIN = timedelta(seconds=21_600)  # contract.md: the verdict's own reopen_within_s
+WAITS_FOR_CHECKS = (
+    "waits_for_checks"  # in a source: its alerts are over, the checks' way back ends it
+)
 NAME_OF_UNKNOWN = "An alert came in that no rule knows"
 # What an alert means for its component when its template says how much it hurts.
 _STATUS = {
@@ -79,6 +83,50 @@ def take_in(alerts: Sequence[Alert], *, now: datetime) -> int:
             for alert in of_rule
         )  # fmt: skip
     return len(new)
+
+
+@transaction.atomic
+def tick(now: datetime) -> None:
+    """Go on with what the checks have left: one was switched off, or found that it works."""
+    left = Incident.objects.filter(
+        Q(source__has_key=LEFT_TO_ALERTS) | Q(source__has_key=WAITS_FOR_CHECKS),
+        automatic=True, vetoed_at__isnull=True, status__in=OPEN, verdicts__isnull=True,
+    )  # fmt: skip
+    if not left.exists():
+        return
+    Page.objects.select_for_update().get(pk=reads.the_page().pk)
+    for incident in left:
+        if not incident.alerts.filter(ended_at__isnull=True).exists():
+            _over(incident, now)
+        elif LEFT_TO_ALERTS in incident.source:
+            _take_over(incident, now)
+
+
+def _take_over(incident: Incident, now: datetime) -> None:
+    """What the checks are done with tells what its alerts tell, and goes out when their rules want it."""
+    still = _still(incident)
+    source = {name: value for name, value in incident.source.items() if name != LEFT_TO_ALERTS}
+    is_ours = source.get("from") == ACTOR
+    if not still or incident.published_at:
+        Incident.objects.filter(pk=incident.pk).update(source=source | {"from": ACTOR})
+        return
+    told: dict[Component, ComponentStatus] = {}
+    for rule in still:
+        told[rule.component] = worst(
+            [_status(rule), told.get(rule.component, ComponentStatus.OPERATIONAL)]
+        )
+    rule, alert = max(still.items(), key=lambda each: _GRAVITY.index(_status(each[0])))
+    dues = [_deadline(each, came.received_at) for each, came in still.items()]
+    due = min((at for at in dues if at), default=None)
+    words: dict[str, Any] = {"source": source}
+    if not is_ours:
+        words = _words(rule, alert, due or now) | {
+            "impact_override": rule.template.impact if rule.template else "",
+            "source": {"from": ACTOR, **_origin(rule, alert)},
+        }
+    incident.affected.exclude(component__in=list(told)).delete()
+    services.add_to_draft(incident, components=told, now=now, **words)
+    services.move_deadline(incident, publish_at=due, actor=ACTOR, now=now)
 
 
 def _open(given: Mapping[tuple[str, str], Alert]) -> dict[tuple[str, str], IntakeAlert]:
@@ -163,10 +211,15 @@ def _over(incident: Incident, now: datetime) -> None:
 
     Where checks speak in it as well, their way back ends it: no alert knows whether they are clean.
     """
-    if incident.verdicts.exists():
-        return
-    source = incident.source | {"over_at": now.isoformat()}
+    notes = (LEFT_TO_ALERTS, WAITS_FOR_CHECKS)
+    source = {name: value for name, value in incident.source.items() if name not in notes}
+    source |= {"over_at": now.isoformat()}
+    is_seen = incident.verdicts.exists()
+    if is_seen:
+        source |= {WAITS_FOR_CHECKS: True}
     Incident.objects.filter(pk=incident.pk).update(source=source)
+    if is_seen:
+        return
     if incident.published_at is None:
         services.veto(incident, actor=ACTOR, now=now)
         return
@@ -346,6 +399,9 @@ def _again(
     if back is None or "over_at" not in back.source:
         return None
     if back.published_at is None:
+        vetoes = AuditEntry.objects.filter(subject=back.uid, action="veto").order_by("-id")
+        if vetoes.values_list("actor", flat=True).first() not in services.MACHINES:
+            return None
         services.revive(back, publish_at=deadline, actor=ACTOR, now=now)
         back.refresh_from_db()
         _widen(back, rule, alerts[0], deadline=deadline, now=now)
@@ -383,7 +439,7 @@ def _new_draft(
     )
 
 
-def _words(rule: AlertRule, alert: Alert, at: datetime) -> dict[str, Any]:
+def _words(rule: AlertRule, alert: Alert | IntakeAlert, at: datetime) -> dict[str, Any]:
     """Return what a draft says by this rule when it goes out at this time."""
     template = rule.template
     promise_s = template.next_update_in_s if template else None
@@ -397,7 +453,7 @@ def _words(rule: AlertRule, alert: Alert, at: datetime) -> dict[str, Any]:
     }
 
 
-def _origin(rule: AlertRule, alert: Alert) -> dict[str, Any]:
+def _origin(rule: AlertRule, alert: Alert | IntakeAlert) -> dict[str, Any]:
     return {"rule": rule.position, "publish": rule.publish, "labels": dict(alert.labels)}
 
 
