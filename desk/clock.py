@@ -1,4 +1,4 @@
-"""The heartbeat to the outside, scheduled drills, and how many were told written into the audit."""
+"""The heartbeat to the outside, scheduled drills, how many were told written into the audit, what checks left to alerts."""
 
 import logging
 import queue

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from desk import clock as desk_clock
 from desk import intake
 from desk.models import AlertRule, IntakeAlert
 from incidents import services
@@ -428,6 +429,6 @@ def test_an_incident_whose_check_is_switched_off_ends_when_its_alerts_are_over(
 
     Check.objects.update(enabled=False)
     world.tick()
-    intake.tick(world.now)
-    intake.tick(world.now)
+    desk_clock.tick(world.now)
+    desk_clock.tick(world.now)
     assert all_clears(world) == [("resolved", True)]
