@@ -1,4 +1,4 @@
-"""The heartbeat to the outside, scheduled drills, and how many were told written into the audit."""
+"""The heartbeat to the outside, scheduled drills, how many were told written into the audit, what checks left to alerts."""
 
 import logging
 import queue
@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import requests
 from django.conf import settings
 
-from desk import drill, health, told
+from desk import drill, health, intake, told
 
 log = logging.getLogger(__name__)
 
@@ -60,3 +60,4 @@ def tick(now: datetime) -> None:
     _heart.tick(now)
     told.write(now)
     drill.tick(now)
+    intake.tick(now)

@@ -8,13 +8,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from desk.models import FINGERPRINT_CHARS_MAX, AlertRule, IntakeAlert
 from incidents import reads, services
 from incidents.lifecycle import OPEN, CallReason, ComponentStatus, Impact, Status, worst
 from incidents.models import NAME_CHARS_MAX, AuditEntry, Component, Incident, Page, Update
 from probes import verdict
+from probes.acting import LEFT_TO_ALERTS
 from probes.verdict import Publish
 
 ACTOR = "intake"
@@ -23,6 +24,9 @@ LISTED_MAX = 10  # alerts named in a text; the rest is a number
 LOOK_UP_MAX = 500  # fingerprints in one query: SQLite takes few more variables
 AMONG_PEOPLE = timedelta(seconds=300)  # contract.md, "Machine and people"
 REOPEN_WITHIN = timedelta(seconds=21_600)  # contract.md: the verdict's own reopen_within_s
+WAITS_FOR_CHECKS = (
+    "waits_for_checks"  # in a source: its alerts are over, the checks' way back ends it
+)
 NAME_OF_UNKNOWN = "An alert came in that no rule knows"
 # What an alert means for its component when its template says how much it hurts.
 _STATUS = {
@@ -30,6 +34,7 @@ _STATUS = {
     Impact.MAJOR: ComponentStatus.PARTIAL_OUTAGE,
     Impact.CRITICAL: ComponentStatus.MAJOR_OUTAGE,
 }
+_GRAVITY = tuple(_STATUS.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,50 @@ def take_in(alerts: Sequence[Alert], *, now: datetime) -> int:
     return len(new)
 
 
+@transaction.atomic
+def tick(now: datetime) -> None:
+    """Go on with what the checks have left: one was switched off, or found that it works."""
+    left = Incident.objects.filter(
+        Q(source__has_key=LEFT_TO_ALERTS) | Q(source__has_key=WAITS_FOR_CHECKS),
+        automatic=True, vetoed_at__isnull=True, status__in=OPEN, verdicts__isnull=True,
+    )  # fmt: skip
+    if not left.exists():
+        return
+    Page.objects.select_for_update().get(pk=reads.the_page().pk)
+    for incident in left:
+        if not incident.alerts.filter(ended_at__isnull=True).exists():
+            _over(incident, now)
+        elif LEFT_TO_ALERTS in incident.source:
+            _take_over(incident, now)
+
+
+def _take_over(incident: Incident, now: datetime) -> None:
+    """What the checks are done with tells what its alerts tell, and goes out when their rules want it."""
+    still = _still(incident)
+    source = {name: value for name, value in incident.source.items() if name != LEFT_TO_ALERTS}
+    is_ours = source.get("from") == ACTOR
+    if not still or incident.published_at:
+        Incident.objects.filter(pk=incident.pk).update(source=source | {"from": ACTOR})
+        return
+    told: dict[Component, ComponentStatus] = {}
+    for rule in still:
+        told[rule.component] = worst(
+            [_status(rule), told.get(rule.component, ComponentStatus.OPERATIONAL)]
+        )
+    rule, alert = max(still.items(), key=lambda each: _GRAVITY.index(_status(each[0])))
+    dues = [_deadline(each, came.received_at) for each, came in still.items()]
+    due = min((at for at in dues if at), default=None)
+    words: dict[str, Any] = {"source": source}
+    if not is_ours:
+        words = _words(rule, alert, due or now) | {
+            "impact_override": rule.template.impact if rule.template else "",
+            "source": {"from": ACTOR, **_origin(rule, alert)},
+        }
+    incident.affected.exclude(component__in=list(told)).delete()
+    services.add_to_draft(incident, components=told, now=now, **words)
+    services.move_deadline(incident, publish_at=due, actor=ACTOR, now=now)
+
+
 def _open(given: Mapping[tuple[str, str], Alert]) -> dict[tuple[str, str], IntakeAlert]:
     """Return the alerts among these that came before and are not over."""
     prints = sorted({fingerprint for _, fingerprint in given})
@@ -113,26 +162,48 @@ def _withdraw_passed(incident: Incident, now: datetime) -> None:
         subject=incident.uid, action="draft_update", actor=ACTOR, after__has_key="update"
     )
     ours = {entry.after["update"] for entry in entries}
-    told = _told_by_alerts(incident)
+    still = _still(incident)
+    told: dict[str, set[ComponentStatus]] = {}
+    for rule in still:
+        told.setdefault(rule.component.uid, set()).add(_status(rule))
     failing = incident.verdicts.filter(clean_since__isnull=True)
     seen = set(failing.values_list("component__uid", flat=True))
+    gone: set[str] = set()
     for draft in (draft for draft in waiting if draft.uid in ours):
         troubles = _troubles(draft).items()
         passed = [uid for uid, state in troubles if _is_worse(state, worst(told.get(uid, ())))]
         if passed and not seen.intersection(passed):
             services.veto(draft, actor=ACTOR, now=now)
+            gone.update(uid for uid, _ in troubles)
+    if incident.status in OPEN:
+        _draft_the_rest(
+            incident,
+            {rule: alert for rule, alert in still.items() if rule.component.uid in gone},
+            now,
+        )
 
 
-def _told_by_alerts(incident: Incident) -> dict[str, set[ComponentStatus]]:
-    """Return how the components (uids) are by the incident's alerts that are not over."""
+def _draft_the_rest(
+    incident: Incident, still: Mapping[AlertRule, IntakeAlert], now: datetime
+) -> None:
+    """Say what a withdrawn draft told besides: the gravest first, each when its own rule wants it."""
+    for rule, alert in sorted(
+        still.items(), key=lambda each: _GRAVITY.index(_status(each[0])), reverse=True
+    ):
+        deadline = _deadline(rule, alert.received_at)
+        if _is_news(incident, rule.component, _status(rule), deadline):
+            _follow_up(incident, rule, alert, deadline, now)
+
+
+def _still(incident: Incident) -> dict[AlertRule, IntakeAlert]:
+    """Return the rules of the incident's alerts that are not over, each with its first alert."""
     rules = list(AlertRule.objects.select_related("component", "template"))
-    told: dict[str, set[ComponentStatus]] = {}
-    still = incident.alerts.filter(ended_at__isnull=True).values_list("labels", flat=True)
-    for labels in still:
-        rule = _rule_for(rules, labels)
+    still: dict[AlertRule, IntakeAlert] = {}
+    for alert in incident.alerts.filter(ended_at__isnull=True).order_by("received_at", "id"):
+        rule = _rule_for(rules, alert.labels)
         if rule:
-            told.setdefault(rule.component.uid, set()).add(_status(rule))
-    return told
+            still.setdefault(rule, alert)
+    return still
 
 
 def _over(incident: Incident, now: datetime) -> None:
@@ -140,10 +211,15 @@ def _over(incident: Incident, now: datetime) -> None:
 
     Where checks speak in it as well, their way back ends it: no alert knows whether they are clean.
     """
-    if incident.verdicts.exists():
-        return
-    source = incident.source | {"over_at": now.isoformat()}
+    notes = (LEFT_TO_ALERTS, WAITS_FOR_CHECKS)
+    source = {name: value for name, value in incident.source.items() if name not in notes}
+    source |= {"over_at": now.isoformat()}
+    is_seen = incident.verdicts.exists()
+    if is_seen:
+        source |= {WAITS_FOR_CHECKS: True}
     Incident.objects.filter(pk=incident.pk).update(source=source)
+    if is_seen:
+        return
     if incident.published_at is None:
         services.veto(incident, actor=ACTOR, now=now)
         return
@@ -243,13 +319,7 @@ def _fits(rule: AlertRule, labels: Mapping[str, str]) -> bool:
 
 def _draft(page: Page, rule: AlertRule, alerts: Sequence[Alert], now: datetime) -> Incident:
     """One automatic incident a page: what is open already is widened, what came back is taken up again."""
-    deadline = verdict.deadline(
-        Publish(rule.publish),
-        now,
-        veto_s=rule.veto_s,
-        publish_after_s=rule.publish_after_s,
-        night=None,
-    )
+    deadline = _deadline(rule, now)
     status = _status(rule)
     there = Incident.objects.filter(
         page=page, automatic=True, vetoed_at__isnull=True, status__in=OPEN
@@ -263,11 +333,24 @@ def _draft(page: Page, rule: AlertRule, alerts: Sequence[Alert], now: datetime) 
         return there
     _withdraw_all_clears(there, now)
     if _is_news(there, rule.component, status, deadline):
-        services.draft_update(
-            there, status=Status(there.status), body=_body(rule, alerts[0]), components={rule.component: status},
-            publish_at=deadline, actor=ACTOR, now=now,
-        )  # fmt: skip
+        _follow_up(there, rule, alerts[0], deadline, now)
     return there
+
+
+def _deadline(rule: AlertRule, came: datetime) -> datetime | None:
+    """Return when what the rule says of an alert that came then goes out by itself."""
+    return verdict.deadline(
+        Publish(rule.publish), came, veto_s=rule.veto_s, publish_after_s=rule.publish_after_s, night=None
+    )  # fmt: skip
+
+
+def _follow_up(
+    incident: Incident, rule: AlertRule, alert: Alert | IntakeAlert, deadline: datetime | None, now: datetime
+) -> None:  # fmt: skip
+    services.draft_update(
+        incident, status=Status(incident.status), body=_body(rule, alert), components={rule.component: _status(rule)},
+        publish_at=deadline, actor=ACTOR, now=now,
+    )  # fmt: skip
 
 
 def _widen(
@@ -316,6 +399,9 @@ def _again(
     if back is None or "over_at" not in back.source:
         return None
     if back.published_at is None:
+        vetoes = AuditEntry.objects.filter(subject=back.uid, action="veto").order_by("-id")
+        if vetoes.values_list("actor", flat=True).first() not in services.MACHINES:
+            return None
         services.revive(back, publish_at=deadline, actor=ACTOR, now=now)
         back.refresh_from_db()
         _widen(back, rule, alerts[0], deadline=deadline, now=now)
@@ -353,7 +439,7 @@ def _new_draft(
     )
 
 
-def _words(rule: AlertRule, alert: Alert, at: datetime) -> dict[str, Any]:
+def _words(rule: AlertRule, alert: Alert | IntakeAlert, at: datetime) -> dict[str, Any]:
     """Return what a draft says by this rule when it goes out at this time."""
     template = rule.template
     promise_s = template.next_update_in_s if template else None
@@ -367,11 +453,11 @@ def _words(rule: AlertRule, alert: Alert, at: datetime) -> dict[str, Any]:
     }
 
 
-def _origin(rule: AlertRule, alert: Alert) -> dict[str, Any]:
+def _origin(rule: AlertRule, alert: Alert | IntakeAlert) -> dict[str, Any]:
     return {"rule": rule.position, "publish": rule.publish, "labels": dict(alert.labels)}
 
 
-def _body(rule: AlertRule, alert: Alert) -> str:
+def _body(rule: AlertRule, alert: Alert | IntakeAlert) -> str:
     return rule.template.body if rule.template else alert.summary or "We are investigating."
 
 

@@ -31,6 +31,10 @@ ACTOR: Final = "probes"
 WINDOWS_MAX: Final = 20
 # contract.md, "Machine and people".
 PERSON_WAIT: Final = timedelta(seconds=300)
+# Alertmanager's repeat_interval is 4 h by default: what was not repeated for longer has lost its end.
+ALERT_HOLDS: Final = timedelta(hours=5)
+# In a draft's source: the checks are done with it, the desk goes on by the rules of its alerts.
+LEFT_TO_ALERTS: Final = "left_to_alerts"
 PUBLIC: Final[Mapping[str, ComponentStatus]] = {
     Word.DEGRADED: ComponentStatus.DEGRADED_PERFORMANCE,
     Word.PARTIAL: ComponentStatus.PARTIAL_OUTAGE,
@@ -697,15 +701,14 @@ def _recover(rows: Sequence[CurrentVerdict], now: datetime) -> None:
 
 def _recover_one(incident: Incident, mine: Sequence[CurrentVerdict], now: datetime) -> None:
     # The desk's: what fires there is trouble that no check of ours may end.
-    is_alerted = incident.alerts.filter(ended_at__isnull=True).exists()
+    alerts = incident.alerts.filter(ended_at__isnull=True, seen_at__gte=now - ALERT_HOLDS)
+    is_alerted = alerts.exists()
     if is_alerted or any(row.clean_since is None for row in mine):
         # It is not over after all: what was drafted of that must not go out.
         _withdraw_follow_ups(incident, _ALL_CLEAR, now)
     else:
         # Nor must what was drafted of trouble that has passed.
         _withdraw_follow_ups(incident, (Status.INVESTIGATING, Status.IDENTIFIED), now)
-    if is_alerted:
-        return
     clean_since = [row.clean_since for row in (*mine, *_named_by(incident, mine))]
     due = policies.way_back(
         clean_since,
@@ -718,6 +721,10 @@ def _recover_one(incident: Incident, mine: Sequence[CurrentVerdict], now: dateti
     match due:
         case Back.WAIT:
             return
+        case Back.WITHDRAW if is_alerted:
+            _leave_to_alerts(incident, mine, now)
+        case _ if is_alerted:
+            _call_for_alerts(incident, now)
         case Back.WITHDRAW:
             _withdraw(incident, mine, now)
         case Back.MONITOR:
@@ -755,6 +762,27 @@ def _withdraw(incident: Incident, mine: Sequence[CurrentVerdict], now: datetime)
     for row in mine:
         _part(row)
     core.veto(incident, actor=ACTOR, now=now)
+
+
+def _leave_to_alerts(incident: Incident, mine: Sequence[CurrentVerdict], now: datetime) -> None:
+    """Of an alert alone nothing goes out at the checks' deadline; the desk sets the alert's own."""
+    for row in mine:
+        _part(row)
+    source = incident.source | {LEFT_TO_ALERTS: True}
+    Incident.objects.filter(pk=incident.pk).update(source=source)
+    core.move_deadline(incident, publish_at=None, actor=ACTOR, now=now)
+
+
+def _call_for_alerts(incident: Incident, now: datetime) -> None:
+    """Say once that the checks would give the all-clear: an alert's end may be lost."""
+    core.call_operators(
+        page=incident.page,
+        reason=CallReason.PROBLEM,
+        text=f'"{incident.name}" stays open: the checks find that it works, but an alert has not ended.',
+        key=f"alert-holds:{incident.uid}",
+        incident=incident,
+        now=now,
+    )
 
 
 def _follow_up(

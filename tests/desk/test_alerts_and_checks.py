@@ -1,15 +1,18 @@
 """Alerts and checks in one incident: neither ends it while the other one still sees trouble."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from desk import clock as desk_clock
 from desk import intake
-from desk.models import AlertRule
+from desk.models import AlertRule, IntakeAlert
 from incidents import services
 from incidents.lifecycle import ComponentStatus, Status
-from incidents.models import Incident, Template, Update
-from tests.probes.test_services import World, build_world
+from incidents.models import Call, Incident, Template, Update
+from probes.models import Check
+from tests.probes.test_services import ONE_AM, World, build_world
 
 pytestmark = pytest.mark.django_db
 
@@ -307,3 +310,125 @@ def test_an_alert_that_ends_takes_back_nothing_that_a_check_sees(world: World) -
     alert(world, "login", is_over=True)
     world.runs(5, login="fail")
     assert world.component("login").status == ComponentStatus.MAJOR_OUTAGE
+
+
+def test_what_a_milder_alert_still_tells_is_said_when_the_graver_one_ended(world: World) -> None:
+    alert(world, "login")
+    two_rules(world, veto_s=120)
+    take_in(world, "critical")
+    take_in(world, "warning")
+    take_in(world, "critical", is_over=True)
+    pass_by(world, 120)
+    assert world.component("follow").status == ComponentStatus.DEGRADED_PERFORMANCE
+    assert Update.objects.filter(number__isnull=False).latest("number").body == "Follow is slow."
+
+
+def test_what_a_milder_alert_still_tells_waits_where_its_own_rule_wants_it(world: World) -> None:
+    alert(world, "login")
+    two_rules(world, veto_s=120)
+    take_in(world, "critical")
+    AlertRule.objects.filter(match={"severity": "warning"}).update(veto_s=900)
+    take_in(world, "warning")
+    take_in(world, "critical", is_over=True)
+    pass_by(world, 120)
+    assert world.component("follow").status == ComponentStatus.OPERATIONAL
+    pass_by(world, 780)
+    assert world.component("follow").status == ComponentStatus.DEGRADED_PERFORMANCE
+
+
+# ---- one of the two falls silent -----------------------------------------------------------
+
+
+def alert_holds_what_the_checks_would_end(world: World) -> None:
+    world.policy("follow", "outage", publish="auto", veto_s=0)
+    alert(world, "login")
+    world.runs(2, follow="fail")
+    world.runs(12)
+
+
+@pytest.mark.slow
+def test_an_alert_that_alone_holds_up_the_way_back_calls_operators_once(world: World) -> None:
+    alert_holds_what_the_checks_would_end(world)
+    world.runs(2)
+    call = Call.objects.get(key__startswith="alert-holds:")
+    assert "an alert has not ended" in call.text
+
+
+@pytest.mark.slow
+def test_an_alert_whose_end_is_lost_does_not_keep_the_checks_from_the_all_clear(
+    world: World,
+) -> None:
+    alert_holds_what_the_checks_would_end(world)
+    IntakeAlert.objects.update(seen_at=world.now - timedelta(hours=4))
+    world.runs(1)
+    assert Incident.objects.get().status == Status.INVESTIGATING
+    IntakeAlert.objects.update(seen_at=world.now - timedelta(hours=6))
+    world.runs(1)
+    assert Incident.objects.get().status != Status.INVESTIGATING
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("publish", "is_published"), [("draft", False), ("auto", True)])
+def test_a_draft_that_only_alerts_hold_goes_out_by_their_rule(
+    world: World, publish: str, is_published: bool
+) -> None:
+    world.policy("follow", "outage", publish="auto", veto_s=900)
+    world.runs(2, follow="fail")
+    alert(world, "login", publish=publish, veto_s=1_200)
+    for _ in range(42):
+        world.runs(1)
+        intake.tick(world.now)
+        if world.now < ONE_AM + timedelta(seconds=1_200):
+            assert world.said() == [("investigating", False)]
+    incident = Incident.objects.get()
+    assert (incident.published_at is not None, incident.vetoed_at) == (is_published, None)
+    assert [row.component.slug for row in incident.affected.all()] == ["login"]
+    assert world.component("follow").status == ComponentStatus.OPERATIONAL
+
+    alert(world, "login", is_over=True)
+    incident.refresh_from_db()
+    assert incident.status == Status.RESOLVED if is_published else incident.vetoed_at
+
+
+@pytest.mark.slow
+def test_what_checks_and_alerts_ended_is_reopened_when_the_alert_is_back(world: World) -> None:
+    world.policy("follow", "outage", publish="auto", veto_s=0)
+    alert(world, "follow")
+    world.runs(2, follow="fail")
+    alert(world, "follow", is_over=True)
+    world.runs(32)
+    assert Incident.objects.get().status == Status.RESOLVED
+
+    alert(world, "follow")
+    assert Incident.objects.get().status == Status.INVESTIGATING
+
+
+def test_a_draft_that_a_person_vetoed_is_not_taken_up_again(world: World) -> None:
+    world.policy("follow", "outage", publish="auto", veto_s=900)
+    alert(world, "follow", veto_s=900)
+    world.runs(2, follow="fail")
+    alert(world, "follow", is_over=True)
+    vetoed = Incident.objects.get()
+    services.veto(vetoed, actor="ann", now=world.now)
+    world.tick()
+
+    alert(world, "follow")
+    vetoed.refresh_from_db()
+    assert vetoed.vetoed_at is not None
+
+
+def test_an_incident_whose_check_is_switched_off_ends_when_its_alerts_are_over(
+    world: World,
+) -> None:
+    world.policy("follow", "outage", publish="auto", veto_s=0)
+    alert(world, "follow")
+    world.runs(2, follow="fail")
+    alert(world, "follow", is_over=True)
+    intake.tick(world.now)
+    assert Incident.objects.get().status == Status.INVESTIGATING
+
+    Check.objects.update(enabled=False)
+    world.tick()
+    desk_clock.tick(world.now)
+    desk_clock.tick(world.now)
+    assert all_clears(world) == [("resolved", True)]
