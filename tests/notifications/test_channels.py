@@ -1148,6 +1148,7 @@ def test_an_address_that_spoils_the_whole_call_is_found(postmark: Channel) -> No
     )
 
 
+@pytest.mark.slow
 def test_looking_for_who_spoils_a_call_takes_no_longer_than_one_delivery_may() -> None:
     with postmark_line(QUICK) as channel:
         Postmark.shape, Postmark.pause_s = "422", 0.1

@@ -297,6 +297,7 @@ def told(name: str, people: list[Recipient]) -> dict[str, tuple[Outcome, float]]
 
 
 @pytest.mark.parametrize("name", ["webhook", "webpush"])
+@pytest.mark.slow
 def test_servers_that_hang_delay_the_others_by_one_timeout(name: str, stand_in: Hooks) -> None:
     with silent(20) as hanging:
         urls = [*hanging, *[stand_in.url] * 20]
@@ -308,6 +309,7 @@ def test_servers_that_hang_delay_the_others_by_one_timeout(name: str, stand_in: 
     assert max(found[str(n)][1] for n in range(20, 40)) < 2 * TIMEOUT_S
 
 
+@pytest.mark.slow
 def test_a_server_that_hangs_costs_its_own_place_only(stand_in: Hooks) -> None:
     with silent(_abreast.ABREAST - 1) as hanging:
         urls = [*hanging, *[stand_in.url] * 20]
@@ -318,6 +320,7 @@ def test_a_server_that_hangs_costs_its_own_place_only(stand_in: Hooks) -> None:
     assert all(found[str(n)][1] < TIMEOUT_S for n in range(len(hanging), len(urls)))
 
 
+@pytest.mark.slow
 def test_a_host_with_many_hooks_that_hang_leaves_places_to_the_others(stand_in: Hooks) -> None:
     with silent(1) as hanging:
         urls = [*hanging * 20, *[stand_in.url] * 20]
@@ -343,6 +346,7 @@ def test_a_host_with_many_hooks_that_answers_gets_them_all(
 
 
 @pytest.mark.parametrize("name", ["webhook", "webpush"])
+@pytest.mark.slow
 def test_nobody_is_pulled_before_there_is_a_place(name: str) -> None:
     pulled: list[float] = []
 

@@ -154,6 +154,7 @@ def test_strangers_servers_that_are_down_stop_nobody_elses_webhook(stand_in: Hoo
     assert [entry["path"] for entry in stand_in.arrived()] == ["/hook/one"]
 
 
+@pytest.mark.slow
 def test_a_stop_waits_for_the_webhooks_under_way_and_begins_no_other(
     stand_in: Hooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:

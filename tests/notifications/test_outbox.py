@@ -399,6 +399,7 @@ def test_broadcasts_that_wait_for_their_next_attempt_take_nobodys_turn() -> None
     assert hand_over() == [patient.uid]
 
 
+@pytest.mark.slow
 def test_a_call_that_is_due_waits_for_no_ladder() -> None:
     """Sixteen alarms whose people have not to be called yet; then one of somebody with a telephone alone."""
     patient = world.person("voice", "+12125550100", wake_me=True)

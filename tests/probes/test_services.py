@@ -501,6 +501,7 @@ def test_blindness_is_shown_at_once_and_ends_with_the_next_result(world: World) 
 
 
 @pytest.mark.parametrize("outcome", ["prober_fault", "auth_suspect", "blocked_us"])
+@pytest.mark.slow
 def test_a_blind_check_calls_once_though_another_sees_the_component(
     world: World, outcome: str
 ) -> None:

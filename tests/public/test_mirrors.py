@@ -134,6 +134,7 @@ class Garbled(BaseHTTPRequestHandler):
 
 
 @pytest.mark.usefixtures("bucket")
+@pytest.mark.slow
 def test_a_bucket_whose_answers_are_garbled_is_said_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
